@@ -1,0 +1,19 @@
+//! Kubernetes as data: names, selectors, quantities, conditions, and the Gateway API types.
+//!
+//! Pure functions on `k8s-openapi` types, shared by everything that speaks to the API. This
+//! crate must never know about tokio, axum, files or clocks: a moment in time is an argument.
+//!
+//! Start reading at [`names`] for the vocabulary, then [`gateway`] for the types that
+//! `k8s-openapi` does not have.
+
+pub mod age;
+pub mod conditions;
+pub mod gateway;
+pub mod hash;
+pub mod names;
+pub mod objects;
+pub mod pods;
+pub mod quantity;
+pub mod selector;
+
+pub use k8s_openapi;
