@@ -233,3 +233,34 @@ fn write_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<(
     };
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn case(disk: &Disk, pragma: &str, expected: &str) {
+        let value = disk
+            .connection
+            .pragma_query_value(None, pragma, |row| row.get::<_, rusqlite::types::Value>(0));
+        let value = match value.unwrap() {
+            rusqlite::types::Value::Text(text) => text,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(value, expected, "{pragma}");
+    }
+
+    /// A kill cannot show what a power loss would: these settings are the promise.
+    #[test]
+    fn a_commit_is_on_the_disk_when_it_returns_also_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        for _ in 0..2 {
+            let (disk, _) = Disk::open(&path).unwrap();
+            case(&disk, "journal_mode", "wal");
+            case(&disk, "synchronous", "Integer(2)");
+            case(&disk, "wal_autocheckpoint", "Integer(1000)");
+            case(&disk, "journal_size_limit", "Integer(8388608)");
+        }
+    }
+}
