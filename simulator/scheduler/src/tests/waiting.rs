@@ -82,7 +82,9 @@ async fn an_older_state_of_an_assumed_pod_changes_nothing() {
     let mut brain = brain(&[one_node("1")]);
     apply(&mut brain, "web-1", &requesting("1", "1Gi"));
     assert_eq!(attempts(&mut brain), ["web-1 → a"]);
-    apply(&mut brain, "web-1", &requesting("1", "1Gi"));
+    let mut labelled = requesting("1", "1Gi");
+    labelled["metadata"]["labels"] = json!({"colour": "blue"});
+    apply(&mut brain, "web-1", &labelled);
     assert!(attempts(&mut brain).is_empty());
 }
 
