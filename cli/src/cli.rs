@@ -1,0 +1,378 @@
+//! The command line: what can be said, and how it is explained. No behaviour.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// A DevOps classroom in one program: a local Kubernetes cluster, labs, checks. Offline.
+#[derive(Debug, Parser)]
+#[command(
+    name = "devops-lab",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Begin with:\n  devops-lab start 3      a cluster of three nodes\n  devops-lab lab next     what to learn first\n  devops-lab check        did it work?\n  devops-lab delete       remove the cluster"
+)]
+pub(crate) struct Cli {
+    /// What to do; without it, what to do next is said.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Every subcommand. To add one, write its file in `commands` and its line here.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a cluster, bring back one that was stopped, or change its number of nodes
+    #[command(
+        after_help = "Examples:\n  devops-lab start                        three nodes, on Docker if a daemon answers\n  devops-lab start 5                      five nodes; on a running cluster, two more\n  devops-lab start --engine process       no Docker: pods are processes\n  devops-lab start 1000 --engine simulated --name big\n  devops-lab start --config cluster.yaml"
+    )]
+    Start(StartArgs),
+    /// Stop a cluster; objects, images and addresses are kept for the next start
+    #[command(after_help = "Example:\n  devops-lab stop && devops-lab start     everything is back as it was")]
+    Stop(ClusterArgs),
+    /// Remove a cluster and everything that belongs to it
+    #[command(after_help = "Examples:\n  devops-lab delete\n  devops-lab delete --name big\n  devops-lab delete --all --yes")]
+    Delete(DeleteArgs),
+    /// Show a cluster: its parts, nodes, pods and addresses
+    #[command(after_help = "Examples:\n  devops-lab status\n  devops-lab status --watch\n  devops-lab status -o json")]
+    Status(StatusArgs),
+    /// Show the output of a part of the cluster
+    #[command(after_help = "Examples:\n  devops-lab logs                         the control plane\n  devops-lab logs node-1 --follow\n  devops-lab logs gateway --tail 20\n\nFor the logs of your pods: kubectl logs POD")]
+    Logs(LogsArgs),
+    /// Add, remove, start or stop nodes
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Print the environment variables that point tools at the cluster
+    #[command(after_help = "Example:\n  eval \"$(devops-lab env)\"")]
+    Env(ClusterArgs),
+    /// Build, push and list images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Look after the cluster's image registry
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Follow the labs
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// Verify the present step of a lab from the live state of your cluster
+    #[command(after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy/replicas        one step of one lab\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run.")]
+    Check(CheckArgs),
+    /// A narrated tour: a cluster, an application, three replicas, a check, and back to nothing
+    #[command(after_help = "Examples:\n  devops-lab demo\n  devops-lab demo --engine process --keep")]
+    Demo(DemoArgs),
+    /// Look for what may get in the way on this machine, and say how to mend it
+    Doctor(OutputArgs),
+    /// Print a shell's completion script
+    #[command(after_help = "Example:\n  devops-lab completions bash > ~/.local/share/bash-completion/completions/devops-lab")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(after_help = "Example:\n  devops-lab man ~/.local/share/man/man1 && man devops-lab-start")]
+    Man {
+        /// Where to write them.
+        directory: PathBuf,
+    },
+    /// Run one part of a cluster (used by `start`)
+    #[command(hide = true)]
+    Component,
+    /// Run one pod's process (used by nodes)
+    #[command(hide = true)]
+    Shim {
+        /// What to run.
+        config: PathBuf,
+    },
+    /// Serve an application file (the entrypoint of the base image)
+    #[command(hide = true)]
+    App {
+        /// The application's file, and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Do nothing until told to end (holds the network of a pod)
+    #[command(hide = true)]
+    Pause,
+    /// Misbehave on request (the engines' contract tests)
+    #[command(hide = true)]
+    TestHelper {
+        /// What to do.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// Name of the cluster
+    #[arg(long, env = "DEVOPS_LAB_CLUSTER", default_value = lab_cluster::lifecycle::DEFAULT_NAME)]
+    pub(crate) name: String,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For scripts.
+    Json,
+}
+
+/// What runs the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineChoice {
+    /// Docker where a daemon answers, else processes.
+    Auto,
+    /// Containers on the local Docker daemon.
+    Docker,
+    /// Child processes: no Docker, no root.
+    Process,
+    /// Pods exist in the API only; thousands of nodes.
+    Simulated,
+}
+
+/// Arguments of `start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Number of nodes [default: 3]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) nodes: Option<u16>,
+    #[command(flatten)]
+    pub(crate) cluster: StartName,
+    /// What runs the pods [default: auto]
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineChoice>,
+    /// How many times faster than real time the cluster's own waits run: heartbeats, grace of
+    /// lost nodes, back-off [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) speed: Option<f64>,
+    /// A cluster file (apiVersion devops-lab.dev/v1, kind Cluster); flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Leave the kubeconfig alone; `devops-lab env` prints how to reach the cluster
+    #[arg(long)]
+    pub(crate) no_kubeconfig: bool,
+}
+
+/// Name of the cluster to start; a cluster file may give it too.
+#[derive(Debug, Args)]
+pub(crate) struct StartName {
+    /// Name of the cluster [default: lab]
+    #[arg(long, env = "DEVOPS_LAB_CLUSTER")]
+    pub(crate) name: Option<String>,
+}
+
+/// Arguments of `delete`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Remove every cluster
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Look again every second until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// control-plane, gateway, registry, or a node such as node-1
+    #[arg(default_value = "control-plane")]
+    pub(crate) component: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Show what comes, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u64>,
+}
+
+/// What can be done to nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Add a node
+    Add(ClusterArgs),
+    /// Take a node out of the cluster for good; its pods are made anew elsewhere
+    Remove(NodeArgs),
+    /// Switch a node on
+    Start(NodeArgs),
+    /// Switch a node off, as by its power switch; its pods die with it
+    Stop(NodeArgs),
+}
+
+/// Which node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Name of the node, such as node-2
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// What can be done with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Build an image from a Dockerfile without Docker (COPY, WORKDIR, ENV, CMD …; no RUN)
+    #[command(after_help = "Examples:\n  devops-lab image build -t localhost:5001/hello:1.0.0 fixtures/apps/hello\n  devops-lab image build -t localhost:5001/hello:1.0.0 --push .")]
+    Build(BuildArgs),
+    /// Push an image that `image build` made to the registry in its name
+    #[command(after_help = "Example:\n  devops-lab image push localhost:5001/hello:1.0.0")]
+    Push(PushArgs),
+    /// List the images in the cluster's registry
+    Ls(ImageLsArgs),
+}
+
+/// Arguments of `image build`.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The directory to build
+    pub(crate) directory: PathBuf,
+    /// Name and tag of the image
+    #[arg(long, short, value_name = "IMAGE")]
+    pub(crate) tag: String,
+    /// The Dockerfile [default: DIRECTORY/Dockerfile]
+    #[arg(long, short)]
+    pub(crate) file: Option<PathBuf>,
+    /// Set a build-time variable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) build_arg: Vec<String>,
+    /// Push it afterwards
+    #[arg(long)]
+    pub(crate) push: bool,
+}
+
+/// Arguments of `image push`.
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// Name of the image
+    pub(crate) image: String,
+}
+
+/// Arguments of `image ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageLsArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What can be done with the registry.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Remove image data that no tag leads to
+    Gc(GcArgs),
+}
+
+/// Arguments of `registry gc`.
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What can be done with labs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// List the labs and how far you are
+    List(LabArgs),
+    /// Show the next step to do
+    Next(LabArgs),
+    /// Show a lab, or one of its steps
+    Show(LabShowArgs),
+}
+
+/// Options of every lab command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LabArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) language: LanguageArgs,
+}
+
+/// Which language.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LanguageArgs {
+    /// Language of the text: en or fr [default: from LANG]
+    #[arg(long, env = "DEVOPS_LAB_LANG")]
+    pub(crate) lang: Option<String>,
+}
+
+/// Arguments of `lab show`.
+#[derive(Debug, Args)]
+pub(crate) struct LabShowArgs {
+    /// A lab, or LAB/STEP
+    pub(crate) lab: String,
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// LAB or LAB/STEP [default: the step you are at]
+    pub(crate) target: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// What runs the pods
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub(crate) engine: EngineChoice,
+    /// Name of the cluster that the tour makes
+    #[arg(long, default_value = "demo")]
+    pub(crate) name: String,
+    /// Leave the cluster running at the end
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) language: LanguageArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

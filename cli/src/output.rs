@@ -1,0 +1,97 @@
+//! Printing: data to stdout, progress and errors to stderr, readable without colour.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use console::{Style, measure_text_width, style};
+use serde::Serialize;
+
+/// Writes lines to standard output; a closed pipe (`| head`) ends the output in silence.
+pub(crate) fn line(text: impl Display) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// An empty line.
+pub(crate) fn blank() {
+    line("");
+}
+
+/// Writes a line to standard error.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes bytes as they are.
+pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
+    io::stdout().write_all(bytes)?;
+    io::stdout().flush()
+}
+
+/// Writes a value as indented JSON.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// An error with its causes, each once, on standard error.
+pub(crate) fn report(error: &anyhow::Error) {
+    let mut said = error.to_string();
+    note(format_args!("{} {said}", style("error:").for_stderr().red().bold()));
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            note(format_args!("  cause: {cause}"));
+        }
+        said.push_str(&cause);
+    }
+}
+
+/// Something that went well.
+pub(crate) fn good(text: &str) -> String {
+    style(text).green().to_string()
+}
+
+/// Something to look at.
+pub(crate) fn warn(text: &str) -> String {
+    style(text).yellow().to_string()
+}
+
+/// Something wrong.
+pub(crate) fn bad(text: &str) -> String {
+    style(text).red().bold().to_string()
+}
+
+/// Something in the background.
+pub(crate) fn faint(text: &str) -> String {
+    style(text).dim().to_string()
+}
+
+/// A command to type, or a heading.
+pub(crate) fn strong(text: &str) -> String {
+    style(text).bold().to_string()
+}
+
+/// A table whose columns are as wide as their widest cell.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+    let mut widths: Vec<_> = head.iter().map(|cell| measure_text_width(cell)).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(measure_text_width(cell));
+        }
+    }
+    let print = |cells: &[String], look: &Style| {
+        let mut text = String::new();
+        for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            let last = at + 1 == cells.len();
+            let padding = if last { 0 } else { width - measure_text_width(cell) + 3 };
+            text.push_str(&look.apply_to(cell).to_string());
+            text.push_str(&" ".repeat(padding));
+        }
+        line(text.trim_end());
+    };
+    let head: Vec<_> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    print(&head, &Style::new().dim());
+    for row in rows {
+        print(row, &Style::new());
+    }
+}

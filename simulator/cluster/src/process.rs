@@ -1,0 +1,365 @@
+//! The process engine's parts: one process for control plane, registry and gateway, and one per
+//! node, because a node must be able to die on its own with its pods.
+//!
+//! A process is known by its pid together with its start time, so that a recycled pid is never
+//! taken for ours.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use crate::plan::node_name;
+use crate::provider::{Component, Progress, Provider, RunState};
+use crate::record::{ClusterDir, Record, write_atomically};
+use crate::roles::{self, CONFIG_VARIABLE, Role};
+
+/// Name of the process that holds control plane, registry and gateway.
+pub const CONTROL_PLANE: &str = "control-plane";
+/// How long a process may take to end after TERM.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// Pause between two looks at a process that should end or begin.
+const LOOK: Duration = Duration::from_millis(5);
+/// Lines of a log that a failure quotes.
+const QUOTED_LINES: usize = 12;
+
+/// Starts and ends the processes of one cluster.
+pub struct ProcessProvider {
+    record: Record,
+    dir: ClusterDir,
+    program: PathBuf,
+}
+
+/// What is remembered of a running process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    pid: i32,
+    /// In clock ticks since boot, from `/proc/PID/stat`.
+    started: u64,
+}
+
+impl ProcessProvider {
+    /// For the cluster of `record`; `program` is the executable that its processes run.
+    #[must_use]
+    pub fn new(record: Record, dir: ClusterDir, program: PathBuf) -> Self {
+        Self { record, dir, program }
+    }
+
+    /// Ends the processes of a cluster whose record cannot be read.
+    ///
+    /// # Errors
+    /// Where one cannot be ended.
+    pub async fn orphaned(dir: &ClusterDir) -> anyhow::Result<()> {
+        for path in pid_files(dir) {
+            end_process(&path).await?;
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let nodes = match self.record.engine {
+            // Simulated nodes live inside the control plane's process.
+            crate::config::EngineKind::Simulated => Vec::new(),
+            crate::config::EngineKind::Docker | crate::config::EngineKind::Process => {
+                self.record.nodes.iter().map(|index| node_name(*index)).collect()
+            }
+        };
+        std::iter::once(CONTROL_PLANE.to_owned()).chain(nodes).collect()
+    }
+
+    fn role(&self, name: &str) -> anyhow::Result<Role> {
+        if name == CONTROL_PLANE {
+            return Ok(roles::all_in_one(&self.record, &self.dir));
+        }
+        let index = self.record.nodes.iter().find(|index| node_name(**index) == name);
+        let index = index.with_context(|| format!("cluster {:?} has no part called {name:?}", self.record.name))?;
+        Ok(roles::process_node(&self.record, &self.dir, *index))
+    }
+
+    fn pid_path(&self, name: &str) -> PathBuf {
+        self.dir.join("run").join(format!("{name}.json"))
+    }
+
+    fn log_path(&self, name: &str) -> PathBuf {
+        self.dir.join("logs").join(format!("{name}.log"))
+    }
+
+    fn identity(&self, name: &str) -> Option<Identity> {
+        Identity::read(&self.pid_path(name))
+    }
+
+    fn spawn(&self, name: &str) -> anyhow::Result<Child> {
+        let role = serde_json::to_string(&self.role(name)?)?;
+        for part in ["run", "logs"] {
+            let path = self.dir.join(part);
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.with_context(|| format!("failed to create {}", path.display()))?;
+        }
+        let log = self.log_path(name);
+        let output = OpenOptions::new().create(true).append(true).open(&log);
+        let output = output.with_context(|| format!("failed to open {}", log.display()))?;
+        // The working directory must not keep a file system busy that the user wants to unmount.
+        let child = Command::new(&self.program)
+            .arg("component")
+            .env(CONFIG_VARIABLE, role)
+            .env("DEVOPS_LAB_PART", format!("{}/{name}", self.record.name))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("failed to start {}", self.program.display()))?;
+        let pid = i32::try_from(child.id()).context("process id out of range")?;
+        let started = start_time(pid).unwrap_or(0);
+        let identity = serde_json::to_vec(&Identity { pid, started })?;
+        let path = self.pid_path(name);
+        write_atomically(&path, &identity, 0o600).with_context(|| format!("failed to write {}", path.display()))?;
+        Ok(child)
+    }
+
+    /// Waits until the part answers, or quotes its log if it ends first.
+    async fn await_ready(&self, name: &str, child: &mut Child) -> anyhow::Result<()> {
+        if name != CONTROL_PLANE {
+            return Ok(());
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let client = crate::lifecycle::client(&self.record)?;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                bail!("the {name} of cluster {:?} ended ({status}):\n{}", self.record.name, self.last_lines(name));
+            }
+            if client.apiserver_version().await.is_ok() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("the {name} of cluster {:?} does not answer after 20 s:\n{}", self.record.name, self.last_lines(name));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn last_lines(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.log_path(name)).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(QUOTED_LINES)..];
+        tail.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    }
+
+    async fn end(&self, name: &str) -> anyhow::Result<()> {
+        end_process(&self.pid_path(name)).await
+    }
+}
+
+/// Ends the process of a pid file with TERM, at last with KILL, and removes the file.
+async fn end_process(path: &Path) -> anyhow::Result<()> {
+    if let Some(identity) = Identity::read(path) {
+        identity.signal(Signal::TERM);
+        let deadline = Instant::now() + STOP_LIMIT;
+        while identity.is_alive() {
+            if Instant::now() >= deadline {
+                identity.signal(Signal::KILL);
+                break;
+            }
+            sleep(LOOK).await;
+        }
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every pid file of a cluster, whether its record knows the part or not.
+fn pid_files(dir: &ClusterDir) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join("run")).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
+}
+
+impl Identity {
+    /// The process of a pid file, if it still runs.
+    fn read(path: &Path) -> Option<Self> {
+        let text = fs::read(path).ok()?;
+        serde_json::from_slice::<Self>(&text).ok().filter(|identity| identity.is_alive())
+    }
+
+    fn is_alive(self) -> bool {
+        start_time(self.pid).is_some_and(|started| started == self.started)
+    }
+
+    fn signal(self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.pid)
+            && self.is_alive()
+        {
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// When the process started, in clock ticks since boot; `None` for one that is gone or a zombie.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name is in parentheses and may contain anything, so fields count from the last.
+    let fields: Vec<_> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
+    if fields.first() == Some(&"Z") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+#[async_trait]
+impl Provider for ProcessProvider {
+    async fn up(&self, progress: &dyn Progress) -> anyhow::Result<Vec<String>> {
+        let missing: Vec<_> = self.names().into_iter().filter(|name| self.identity(name).is_none()).collect();
+        let began = Instant::now();
+        let mut children = Vec::new();
+        for name in &missing {
+            progress.begin(name);
+            children.push((name, self.spawn(name)?));
+        }
+        for (name, child) in &mut children {
+            self.await_ready(name, child).await?;
+            progress.done(name, began.elapsed(), &format!("process {}", child.id()));
+        }
+        Ok(missing)
+    }
+
+    async fn stop(&self) -> anyhow::Result<()> {
+        // Nodes first: they still can report while the API is there.
+        let control = self.pid_path(CONTROL_PLANE);
+        let nodes: Vec<_> = pid_files(&self.dir).into_iter().filter(|path| *path != control).collect();
+        for ended in futures::future::join_all(nodes.iter().map(|path| end_process(path))).await {
+            ended?;
+        }
+        end_process(&control).await
+    }
+
+    async fn delete(&self) -> anyhow::Result<()> {
+        self.stop().await
+    }
+
+    async fn components(&self) -> anyhow::Result<Vec<Component>> {
+        let component = |name: String| {
+            let identity = self.identity(&name);
+            Component {
+                state: if identity.is_some() { RunState::Running } else { RunState::Stopped },
+                handle: identity.map_or_else(String::new, |identity| format!("process {}", identity.pid)),
+                name,
+            }
+        };
+        Ok(self.names().into_iter().map(component).collect())
+    }
+
+    async fn start_component(&self, name: &str) -> anyhow::Result<()> {
+        if self.identity(name).is_some() {
+            return Ok(());
+        }
+        let mut child = self.spawn(name)?;
+        self.await_ready(name, &mut child).await
+    }
+
+    async fn stop_component(&self, name: &str) -> anyhow::Result<()> {
+        self.role(name)?;
+        self.end(name).await
+    }
+
+    async fn remove_node(&self, name: &str) -> anyhow::Result<()> {
+        self.end(name).await?;
+        let path = self.dir.join("nodes").join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("failed to remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn logs(
+        &self,
+        name: &str,
+        tail: Option<u64>,
+        follow: bool,
+    ) -> anyhow::Result<BoxStream<'static, anyhow::Result<Bytes>>> {
+        // Control plane, registry and gateway are one process here, with one log.
+        let name = if matches!(name, "gateway" | "registry") { CONTROL_PLANE } else { name };
+        self.role(name)?;
+        let path = self.log_path(name);
+        let (text, end) = last_of(&path, tail).with_context(|| format!("failed to read {}", path.display()))?;
+        let first = futures::stream::once(async move { Ok(text) });
+        if follow { Ok(first.chain(followed(path, end)).boxed()) } else { Ok(first.boxed()) }
+    }
+}
+
+fn last_of(path: &Path, tail: Option<u64>) -> std::io::Result<(Bytes, u64)> {
+    let content = fs::read(path)?;
+    let end = content.len() as u64;
+    let Some(tail) = tail else { return Ok((content.into(), end)) };
+    let keep = usize::try_from(tail).unwrap_or(usize::MAX);
+    let body = content.strip_suffix(b"\n").unwrap_or(&content);
+    let breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let from = if keep == 0 { content.len() } else { breaks.take(keep).nth(keep - 1).unwrap_or(0) };
+    Ok((Bytes::copy_from_slice(&content[from..]), end))
+}
+
+/// What is appended to a file from `position` on, looked for a few times a second.
+fn followed(path: PathBuf, position: u64) -> impl futures::Stream<Item = anyhow::Result<Bytes>> + Send + 'static {
+    futures::stream::unfold((path, position), |(path, position)| async move {
+        loop {
+            sleep(Duration::from_millis(200)).await;
+            match appended(&path, position) {
+                Ok(more) if more.is_empty() => {}
+                Ok(more) => {
+                    let position = position + more.len() as u64;
+                    return Some((Ok(more), (path, position)));
+                }
+                Err(error) => return Some((Err(error.into()), (path, position))),
+            }
+        }
+    })
+}
+
+fn appended(path: &Path, position: u64) -> std::io::Result<Bytes> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = fs::File::open(path)?;
+    file.seek(SeekFrom::Start(position))?;
+    let mut more = Vec::new();
+    file.read_to_end(&mut more)?;
+    Ok(more.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recycled_pid_is_not_taken_for_ours() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let started = start_time(pid).unwrap();
+        assert!(Identity { pid, started }.is_alive());
+        assert!(!Identity { pid, started: started + 1 }.is_alive());
+    }
+
+    #[test]
+    fn the_last_lines_of_a_log_are_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        fs::write(&path, "one\ntwo\nthree\n").unwrap();
+        let tail = |count| String::from_utf8(last_of(&path, count).unwrap().0.to_vec()).unwrap();
+        assert_eq!(tail(Some(2)), "two\nthree\n");
+        assert_eq!(tail(Some(9)), "one\ntwo\nthree\n");
+        assert_eq!(tail(Some(0)), "");
+        assert_eq!(tail(None), "one\ntwo\nthree\n");
+    }
+}

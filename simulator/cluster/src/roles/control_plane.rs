@@ -1,0 +1,89 @@
+//! The control plane: store, API server, controllers and scheduler in one process.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use lab_apiserver::{ApiServer, ApiServerConfig};
+use lab_context::Context;
+use lab_controllers::{BootstrapConfig, ControllersConfig};
+use lab_engine::simulated::{SimulatedConfig, SimulatedEngine};
+use lab_node::{Agent, AgentConfig};
+use lab_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{ControlPlaneRole, context};
+use crate::node_connection::Nodes;
+use crate::serve::{require_token, serve_tls, tls};
+
+/// Opens the store, starts everything and answers a client that needs no socket.
+pub(super) async fn start(
+    role: ControlPlaneRole,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<kube::Client> {
+    let context = context(role.speed);
+    let listener = TcpListener::bind(role.listen)
+        .await
+        .with_context(|| format!("the Kubernetes API cannot listen on {}", role.listen))?;
+    if let Some(parent) = role.store.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
+    }
+    let store = Store::open(&role.store)
+        .with_context(|| format!("failed to open the store {}", role.store.display()))?;
+    let nodes = Arc::new(Nodes::new(role.node_token.clone()));
+    let config = ApiServerConfig {
+        service_cidr: role.service_cidr,
+        version: crate::KUBERNETES_VERSION.to_owned(),
+        node_connection: Some(nodes.clone()),
+        context: context.clone(),
+    };
+    let router = ApiServer::new(store, config).router();
+    let client = kube::Client::new(router.clone(), "default");
+    nodes.set_client(client.clone());
+    let bootstrap = BootstrapConfig {
+        production_port: role.gateway_ports.0,
+        test_port: role.gateway_ports.1,
+        ..BootstrapConfig::default()
+    };
+    lab_controllers::bootstrap(client.clone(), &bootstrap).await.context("failed to set up the cluster's first objects")?;
+    // Clients are answered only once the first objects are there.
+    let guarded = require_token(router, role.tokens);
+    parts.spawn(serve_tls(listener, tls(&role.pki)?, guarded, stop.clone()));
+    parts.spawn(lab_controllers::run(
+        client.clone(),
+        ControllersConfig::default(),
+        context.clone(),
+        stop.clone(),
+    ));
+    parts.spawn(lab_scheduler::run(client.clone(), context.clone(), stop.clone()));
+    if !role.simulated_nodes.is_empty() {
+        start_simulated(&role.simulated_nodes, &nodes, &client, context, parts, stop);
+    }
+    Ok(client)
+}
+
+fn start_simulated(
+    plans: &[super::NodePlan],
+    nodes: &Nodes,
+    client: &kube::Client,
+    context: Context,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let engine = Arc::new(SimulatedEngine::new(SimulatedConfig::default(), context.clone()));
+    let config = AgentConfig {
+        nodes: plans.iter().map(super::node::node_spec).collect(),
+        listen: None,
+        dns: None,
+        version: crate::KUBERNETES_VERSION.to_owned(),
+    };
+    let agent = Agent::new(client.clone(), engine, config, context, stop.clone());
+    nodes.set_local(agent.handle());
+    parts.spawn(async move {
+        if let Err(error) = agent.run().await {
+            tracing::error!(error = format!("{error:#}"), "the simulated nodes' agent ended");
+        }
+    });
+}

@@ -1,0 +1,31 @@
+//! The load balancer as a part of a cluster.
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{GatewayRole, context};
+
+/// Starts the load balancer; `client` is the control plane's own where both share a process.
+pub(super) async fn start(
+    role: GatewayRole,
+    client: Option<kube::Client>,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let GatewayRole { api, config, local_route, speed } = role;
+    if let Some(cidr) = local_route {
+        crate::docker::local_route::add(&cidr).await?;
+    }
+    let client = match client {
+        Some(client) => client,
+        None => api.client()?,
+    };
+    let (context, stop) = (context(speed), stop.clone());
+    parts.spawn(async move {
+        if let Err(error) = lab_gateway::run(client, config, context, stop.clone()).await {
+            tracing::error!(%error, "the gateway ended");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
