@@ -1,7 +1,48 @@
-//! Every kind that the API serves: one file each, and [`ALL`].
+//! Every kind that the API serves: one file each, and [`all`].
 //!
 //! Routes, discovery, tables and field selectors all derive from a [`ResourceDef`]. Handlers
 //! never name a kind, so a CustomResourceDefinition can build a definition at run time.
+
+mod canonical;
+mod columns;
+mod configmaps;
+mod containers;
+mod custom;
+mod decode;
+mod deployments;
+mod endpoints;
+mod endpointslices;
+mod events;
+mod gatewayclasses;
+mod gateways;
+#[cfg(test)]
+mod golden;
+mod httproutes;
+mod keys;
+mod leases;
+mod metadata;
+mod namespaces;
+mod nodes;
+mod pod_columns;
+mod pod_spec_defaults;
+mod pod_spec_validation;
+mod pod_template;
+mod pods;
+mod ports;
+mod probes;
+mod quantities;
+mod replicasets;
+mod resource_requirements;
+mod route_validation;
+mod secrets;
+mod service_addresses;
+mod service_defaults;
+mod service_validation;
+mod serviceaccounts;
+mod services;
+mod syntax;
+mod typed;
+mod volumes;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,6 +51,30 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::validation::FieldError;
+
+/// Every kind that the API serves, in the order of discovery: core first, because where two
+/// groups have a kind of the same name, the earlier one wins.
+#[must_use]
+pub fn all() -> Vec<ResourceDef> {
+    vec![
+        configmaps::definition(),
+        endpoints::definition(),
+        events::definition(),
+        namespaces::definition(),
+        nodes::definition(),
+        pods::definition(),
+        secrets::definition(),
+        serviceaccounts::definition(),
+        services::definition(),
+        deployments::definition(),
+        replicasets::definition(),
+        leases::definition(),
+        endpointslices::definition(),
+        gatewayclasses::definition(),
+        gateways::definition(),
+        httproutes::definition(),
+    ]
+}
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +217,7 @@ pub trait Strategy: Send + Sync {
         Ok(())
     }
 
-    /// Everything wrong with an object.
+    /// Everything wrong with an object, its metadata included.
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         let _ = object;
         Vec::new()
@@ -163,6 +228,36 @@ pub trait Strategy: Send + Sync {
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let _ = (object, old);
         Vec::new()
+    }
+
+    /// Whether `metadata.generation` counts changes of the kind's spec. Asked only of kinds with
+    /// [`Subresource::Status`]; Namespace, Node and Service answer no, as upstream.
+    fn counts_generations(&self) -> bool {
+        true
+    }
+
+    /// Whether `.status` may be given when the object is created (a Node registers with it).
+    fn accepts_status_on_create(&self) -> bool {
+        false
+    }
+
+    /// Seconds that a deleted object keeps existing so that it can end well; `None` where
+    /// deletion is at once. `requested` is what the client asked for. Pods answer.
+    fn grace_period_seconds(&self, object: &Value, requested: Option<i64>) -> Option<i64> {
+        let _ = (object, requested);
+        None
+    }
+
+    /// True while something besides `metadata.finalizers` must go first: a namespace's
+    /// `spec.finalizers`.
+    fn delays_deletion(&self, object: &Value) -> bool {
+        let _ = object;
+        false
+    }
+
+    /// Marks an object whose deletion has begun but waits: a namespace's phase.
+    fn mark_terminating(&self, object: &mut Value) {
+        let _ = object;
     }
 
     /// Fields beyond `metadata.name` and `metadata.namespace` that a field selector may name.
