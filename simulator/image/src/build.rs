@@ -117,7 +117,7 @@ pub enum BuildError {
         /// Line number, from 1.
         line: usize,
         /// The image.
-        image: ImageRef,
+        image: String,
     },
     /// The base image could not be pulled.
     #[error("{}:{line}: cannot get the base image", file.display())]
@@ -128,7 +128,7 @@ pub enum BuildError {
         line: usize,
         /// The cause.
         #[source]
-        source: PullError,
+        source: Box<PullError>,
     },
     /// The built-in base image could not be made.
     #[error("cannot make the base image")]
@@ -230,15 +230,17 @@ async fn resolve_base(
     {
         // The registry first: its tag may have moved since the last build.
         let pulled = pull::pull(client, &name, out).await;
-        return pulled
-            .map(Some)
-            .map_err(|source| BuildError::BasePull { file, line, source });
+        return pulled.map(Some).map_err(|source| BuildError::BasePull {
+            file,
+            line,
+            source: Box::new(source),
+        });
     }
     let found = out.get(&name).map_err(BuildError::Store)?;
     found.map(Some).ok_or(BuildError::BaseUnknown {
         file,
         line,
-        image: name,
+        image: name.to_string(),
     })
 }
 

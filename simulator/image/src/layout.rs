@@ -85,7 +85,7 @@ pub enum LayoutError {
     #[error("image {name} is not in the local image store; build it with devops-lab image build")]
     NotFound {
         /// The image.
-        name: ImageRef,
+        name: String,
     },
 }
 
@@ -155,7 +155,9 @@ impl Layout {
     /// [`LayoutError::NotFound`], or where the store cannot be read.
     pub fn require(&self, name: &ImageRef) -> Result<LocalImage, LayoutError> {
         let found = self.get(name)?;
-        found.ok_or_else(|| LayoutError::NotFound { name: name.clone() })
+        found.ok_or_else(|| LayoutError::NotFound {
+            name: name.to_string(),
+        })
     }
 
     /// Gives an image another name beside its own.

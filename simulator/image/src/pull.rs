@@ -14,7 +14,7 @@ pub enum PullError {
     #[error("cannot pull image {image}")]
     Registry {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// The cause.
         #[source]
         source: ClientError,
@@ -25,7 +25,7 @@ pub enum PullError {
     )]
     DigestMismatch {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// What it should have been.
         expected: Digest,
         /// What it was.
@@ -35,7 +35,7 @@ pub enum PullError {
     #[error("cannot store image {image}")]
     Store {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// The cause.
         #[source]
         source: LayoutError,
@@ -54,11 +54,11 @@ pub async fn pull(
     layout: &Layout,
 ) -> Result<LocalImage, PullError> {
     let registry = |source| PullError::Registry {
-        image: image.clone(),
+        image: image.to_string(),
         source,
     };
     let store = |source| PullError::Store {
-        image: image.clone(),
+        image: image.to_string(),
         source,
     };
     let repository = image.repository();
@@ -93,7 +93,7 @@ async fn copy_blob(
         .blob_unverified(image.repository(), &descriptor.digest)
         .await;
     let blob = blob.map_err(|source| PullError::Registry {
-        image: image.clone(),
+        image: image.to_string(),
         source,
     })?;
     let mut content = SyncIoBridge::new(StreamReader::new(blob));
@@ -104,7 +104,7 @@ async fn copy_blob(
         })
     });
     let stored = stored.await.map_err(|source| PullError::Store {
-        image: image.clone(),
+        image: image.to_string(),
         source,
     })?;
     if stored.digest == descriptor.digest {
@@ -112,7 +112,7 @@ async fn copy_blob(
     } else {
         // It lies under its own digest, where nothing asks for it.
         Err(PullError::DigestMismatch {
-            image: image.clone(),
+            image: image.to_string(),
             expected: descriptor.digest.clone(),
             actual: stored.digest,
         })

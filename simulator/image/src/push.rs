@@ -47,7 +47,7 @@ pub enum PushError {
     #[error("cannot read image {image} from the local store")]
     Local {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// The cause.
         #[source]
         source: LayoutError,
@@ -56,7 +56,7 @@ pub enum PushError {
     #[error("cannot push image {image}")]
     Registry {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// The cause.
         #[source]
         source: ClientError,
@@ -76,11 +76,11 @@ pub async fn push(
     progress: &(dyn Fn(PushProgress) + Sync),
 ) -> Result<Digest, PushError> {
     let local = |source| PushError::Local {
-        image: image.clone(),
+        image: image.to_string(),
         source,
     };
     let registry = |source| PushError::Registry {
-        image: image.clone(),
+        image: image.to_string(),
         source,
     };
     let stored = layout.require(image).map_err(local)?;

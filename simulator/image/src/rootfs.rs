@@ -121,6 +121,12 @@ impl RootDir {
             if hidden.starts_with(WHITEOUT) || hidden.is_empty() {
                 return Ok(());
             }
+            // The removal of `..` would be that of the directory above.
+            if matches!(hidden, "." | "..") {
+                return Err(LayerError::Escape {
+                    path: path.to_owned(),
+                });
+            }
             let place = self.directory(parents, path)?.join(hidden);
             if !written.contains(&place) {
                 remove(&place)?;

@@ -79,7 +79,7 @@ pub enum UnpackError {
     #[error("cannot pull image {image}")]
     Pull {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// The cause.
         #[source]
         source: ClientError,
@@ -88,7 +88,7 @@ pub enum UnpackError {
     #[error("cannot take image {image} from the local store")]
     Local {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// The cause.
         #[source]
         source: LayoutError,
@@ -97,7 +97,7 @@ pub enum UnpackError {
     #[error("cannot unpack layer {layer} of image {image}")]
     Layer {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// Digest of the layer.
         layer: Digest,
         /// The cause.
@@ -108,7 +108,7 @@ pub enum UnpackError {
     #[error("the configuration of image {image} is not valid: {reason}")]
     Config {
         /// The image.
-        image: ImageRef,
+        image: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -179,7 +179,7 @@ impl ImageStore {
             return Ok(found);
         }
         let failed = |source| UnpackError::Pull {
-            image: image.clone(),
+            image: image.to_string(),
             source,
         };
         let repository = image.repository();
@@ -207,7 +207,7 @@ impl ImageStore {
         image: &ImageRef,
     ) -> Result<UnpackedImage, UnpackError> {
         let failed = |source| UnpackError::Local {
-            image: image.clone(),
+            image: image.to_string(),
             source,
         };
         let local = layout.require(image).map_err(failed)?;
@@ -246,7 +246,7 @@ impl ImageStore {
     ) -> Result<(), UnpackError> {
         let digest = manifest.config.digest.clone();
         let invalid = |reason: String| UnpackError::Config {
-            image: image.clone(),
+            image: image.to_string(),
             reason,
         };
         let config: ImageConfig =
@@ -278,7 +278,7 @@ impl ImageStore {
             .await;
             workplace = back;
             applied.map_err(|source| UnpackError::Layer {
-                image: image.clone(),
+                image: image.to_string(),
                 layer: descriptor.digest.clone(),
                 source,
             })?;
@@ -387,7 +387,7 @@ impl Source<'_> {
             Self::Registry(client) => {
                 let blob = client.blob_unverified(image.repository(), digest).await;
                 let blob = blob.map_err(|source| UnpackError::Pull {
-                    image: image.clone(),
+                    image: image.to_string(),
                     source,
                 })?;
                 Ok(Box::new(StreamReader::new(blob.into_stream())))

@@ -75,8 +75,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn case(path: &str, expected: Route) {
-        assert_eq!(Route::parse(path).unwrap(), expected);
+    fn case(path: &str, expected: &Route) {
+        assert_eq!(&Route::parse(path).unwrap(), expected);
     }
 
     #[track_caller]
@@ -90,26 +90,26 @@ mod tests {
         let digest = Digest::parse(&hex).unwrap();
         let tag = |text| Reference::Tag(Tag::parse(text).unwrap());
         let id = "a".repeat(UploadId::LENGTH);
-        case("_catalog", Route::Catalog);
-        case("a/b/tags/list", Route::Tags(name("a/b")));
-        case("a/manifests/1.0", Route::Manifest(name("a"), tag("1.0")));
+        case("_catalog", &Route::Catalog);
+        case("a/b/tags/list", &Route::Tags(name("a/b")));
+        case("a/manifests/1.0", &Route::Manifest(name("a"), tag("1.0")));
         case(
             &format!("a/manifests/{hex}"),
-            Route::Manifest(name("a"), Reference::Digest(digest.clone())),
+            &Route::Manifest(name("a"), Reference::Digest(digest.clone())),
         );
         case(
             &format!("a/b/blobs/{hex}"),
-            Route::Blob(name("a/b"), digest.clone()),
+            &Route::Blob(name("a/b"), digest.clone()),
         );
-        case("a/blobs/uploads/", Route::Uploads(name("a")));
-        case("a/blobs/uploads", Route::Uploads(name("a")));
+        case("a/blobs/uploads/", &Route::Uploads(name("a")));
+        case("a/blobs/uploads", &Route::Uploads(name("a")));
         case(
             &format!("a/blobs/uploads/{id}"),
-            Route::Upload(name("a"), UploadId::parse(&id).unwrap()),
+            &Route::Upload(name("a"), UploadId::parse(&id).unwrap()),
         );
         case(
             &format!("a/referrers/{hex}"),
-            Route::Referrers(name("a"), digest),
+            &Route::Referrers(name("a"), digest),
         );
     }
 
@@ -118,13 +118,13 @@ mod tests {
         let tag = Reference::Tag(Tag::parse("latest").unwrap());
         case(
             "manifests/manifests/latest",
-            Route::Manifest(name("manifests"), tag.clone()),
+            &Route::Manifest(name("manifests"), tag.clone()),
         );
         case(
             "a/blobs/uploads/manifests/latest",
-            Route::Manifest(name("a/blobs/uploads"), tag),
+            &Route::Manifest(name("a/blobs/uploads"), tag),
         );
-        case("tags/tags/list", Route::Tags(name("tags")));
+        case("tags/tags/list", &Route::Tags(name("tags")));
     }
 
     #[test]

@@ -21,6 +21,7 @@ async fn serve(lab: &Lab) -> String {
 }
 
 /// True where `program arguments` succeeds; otherwise says that the test is skipped.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn available(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     let command = command
