@@ -1,0 +1,324 @@
+//! The control loop: from changes of the API to sockets, table and status.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Service;
+use kube::Client;
+use lab_api::objects::object_reference;
+use lab_context::Context;
+use lab_events::Recorder;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{GatewayConfig, ServiceBind};
+use crate::metrics::Metrics;
+use crate::plan::{Plan, Verdict, tcp_ports};
+use crate::plane::{BindFailure, Plane, Sockets};
+use crate::status::{self, Desired, Facts};
+use crate::table::Registry;
+use crate::world::{Change, World, key};
+use crate::{admin, watches};
+
+/// Pause before an address that could not be bound is tried again: long enough not to matter,
+/// short enough that freeing a port feels like it worked.
+const BIND_RETRY: Duration = Duration::from_secs(2);
+
+/// Why the load balancer cannot run. Everything that can be put right while it runs is told in
+/// status and events instead.
+#[derive(Debug, Error)]
+pub enum GatewayError {
+    /// The admin address cannot be bound.
+    #[error("failed to listen on {address} for the load balancer's metrics and status")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs the load balancer until `stop`, then lets requests in flight finish.
+///
+/// An API server that cannot be reached is not an error: the load balancer goes on with what
+/// it last knew, and catches up.
+///
+/// # Errors
+///
+/// Where the admin address cannot be bound.
+pub async fn run(
+    client: Client,
+    config: GatewayConfig,
+    context: Context,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
+    let GatewayConfig {
+        bind,
+        advertised,
+        services,
+        admin,
+        drain,
+    } = config;
+    let metrics = Arc::new(Metrics::default());
+    let plane = Plane::new(Arc::clone(&metrics), services, drain);
+    if let Some(address) = admin {
+        admin::start(address, Arc::clone(&plane), &stop)
+            .await
+            .map_err(|source| GatewayError::Admin { address, source })?;
+    }
+    let changes = watches::start(&client, &stop);
+    let control = Control {
+        world: World::default(),
+        registry: Registry::new(context.clone(), metrics),
+        sockets: Sockets::new(Arc::clone(&plane)),
+        plane,
+        bind,
+        services,
+        advertised,
+        wishes: status::start_writer(client.clone(), context.clone(), stop.clone()),
+        events: Recorder::start(client, context.clone(), "devops-lab-gateway", stop.clone()),
+        told: HashSet::new(),
+        context,
+    };
+    control.run(changes, &stop).await;
+    Ok(())
+}
+
+struct Control {
+    world: World,
+    registry: Registry,
+    plane: Arc<Plane>,
+    sockets: Sockets,
+    bind: IpAddr,
+    services: ServiceBind,
+    advertised: Vec<IpAddr>,
+    wishes: watch::Sender<Vec<Desired>>,
+    events: Recorder,
+    /// Services and addresses whose trouble was already reported.
+    told: HashSet<(String, SocketAddr)>,
+    context: Context,
+}
+
+impl Control {
+    async fn run(mut self, mut changes: mpsc::Receiver<Change>, stop: &CancellationToken) {
+        let mut retry: Option<Instant> = None;
+        loop {
+            let wait = async {
+                match retry {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                change = changes.recv() => match change {
+                    Some(change) => self.take(change, &mut changes),
+                    None => break,
+                },
+                () = wait => {}
+            }
+            retry = None;
+            if self.world.is_complete() && !self.reconcile() {
+                retry = Some(Instant::now() + self.context.scale(BIND_RETRY));
+            }
+        }
+        self.sockets.close().await;
+    }
+
+    /// Takes in everything that has arrived, so that a burst of changes is one new table.
+    fn take(&mut self, first: Change, changes: &mut mpsc::Receiver<Change>) {
+        self.world.apply(first);
+        while let Ok(change) = changes.try_recv() {
+            self.world.apply(change);
+        }
+    }
+
+    /// Makes the data plane and the status what the world asks for; false where an address
+    /// could not be bound. The table goes first: a socket must not open before its routes.
+    fn reconcile(&mut self) -> bool {
+        let plan = Plan::of(&self.world);
+        let table = self.registry.build(&plan, &self.world);
+        self.plane.table.store(Arc::new(table));
+        let listeners = self.listener_sockets(&plan);
+        let services = self.service_sockets();
+        let mut wanted: BTreeSet<SocketAddr> = listeners.values().copied().collect();
+        wanted.extend(services.keys());
+        let mut failures = self.sockets.sync(&wanted);
+        let detours = detours(&services, &failures);
+        if !detours.is_empty() {
+            wanted.extend(detours.values());
+            failures = self.sockets.sync(&wanted);
+        }
+        self.report(&services, &detours, &failures);
+        self.publish(&plan, &listeners, &failures);
+        // A port below 1024 will not become free by waiting, so it asks for no retry.
+        failures
+            .values()
+            .all(|failure| failure.kind == io::ErrorKind::PermissionDenied)
+    }
+
+    /// The socket of each port of the Gateways.
+    fn listener_sockets(&self, plan: &Plan) -> BTreeMap<u16, SocketAddr> {
+        let listeners = plan.gateways.iter().flat_map(|gateway| &gateway.listeners);
+        let served = listeners.filter(|listener| match listener.verdict {
+            Verdict::Served => true,
+            Verdict::Conflicted(_) | Verdict::Refused(_) => false,
+        });
+        served
+            .map(|listener| (listener.port, SocketAddr::new(self.bind, listener.port)))
+            .collect()
+    }
+
+    /// The socket of each Service port, and whom to tell when it cannot be had.
+    fn service_sockets(&self) -> BTreeMap<SocketAddr, ServiceSocket> {
+        let mut sockets = BTreeMap::new();
+        for service in self.world.services.iter() {
+            let Some((address, ports)) = tcp_ports(&key(&**service), service) else {
+                continue;
+            };
+            for (port, node_port) in ports {
+                let bind = match self.services {
+                    ServiceBind::Off => continue,
+                    ServiceBind::PerAddress => address,
+                    ServiceBind::Wildcard { .. } => Ipv4Addr::UNSPECIFIED.into(),
+                };
+                let socket = ServiceSocket {
+                    service: Arc::clone(service),
+                    detour: node_port.filter(|_| self.services == ServiceBind::PerAddress),
+                };
+                sockets.insert(SocketAddr::new(bind, port.port), socket);
+            }
+        }
+        sockets
+    }
+
+    /// Tells each Service once about an address of its that could not be bound.
+    fn report(
+        &mut self,
+        services: &BTreeMap<SocketAddr, ServiceSocket>,
+        detours: &BTreeMap<SocketAddr, SocketAddr>,
+        failures: &BTreeMap<SocketAddr, BindFailure>,
+    ) {
+        let mut still = HashSet::new();
+        for (address, failure) in failures {
+            let Some(socket) = services.get(address) else {
+                continue;
+            };
+            let uid = socket.service.metadata.uid.clone().unwrap_or_default();
+            if !self.told.contains(&(uid.clone(), *address)) {
+                let (reason, message) = trouble(*address, failure, detours.get(address));
+                self.events
+                    .warning(&object_reference(&*socket.service), reason, message);
+            }
+            still.insert((uid, *address));
+        }
+        self.told = still;
+    }
+
+    fn publish(
+        &self,
+        plan: &Plan,
+        listeners: &BTreeMap<u16, SocketAddr>,
+        failures: &BTreeMap<SocketAddr, BindFailure>,
+    ) {
+        let unbound = listeners
+            .iter()
+            .filter_map(|(port, address)| Some((*port, failures.get(address)?.message.clone())))
+            .collect();
+        let facts = Facts {
+            addresses: &self.advertised,
+            unbound: &unbound,
+            now: self.context.now(),
+        };
+        self.wishes.send_replace(status::desired(plan, &facts));
+    }
+}
+
+/// A socket that a Service asks for.
+struct ServiceSocket {
+    service: Arc<Service>,
+    /// Port of the same address to serve instead, where its own needs privileges.
+    detour: Option<u16>,
+}
+
+/// For each address that an ordinary user may not bind, the one that stands in for it.
+fn detours(
+    services: &BTreeMap<SocketAddr, ServiceSocket>,
+    failures: &BTreeMap<SocketAddr, BindFailure>,
+) -> BTreeMap<SocketAddr, SocketAddr> {
+    let refused = failures
+        .iter()
+        .filter(|(_, failure)| failure.kind == io::ErrorKind::PermissionDenied);
+    refused
+        .filter_map(|(address, _)| {
+            let port = services.get(address)?.detour?;
+            Some((*address, SocketAddr::new(address.ip(), port)))
+        })
+        .collect()
+}
+
+/// Reason and message of the event about an address that could not be bound.
+fn trouble(
+    address: SocketAddr,
+    failure: &BindFailure,
+    detour: Option<&SocketAddr>,
+) -> (&'static str, String) {
+    if failure.kind != io::ErrorKind::PermissionDenied {
+        return ("PortUnavailable", failure.message.clone());
+    }
+    let port = address.port();
+    let instead = match detour {
+        Some(detour) => format!("the Service is reached at {detour} instead"),
+        None => "use a port of 1024 or more, or type NodePort".to_owned(),
+    };
+    let message = format!(
+        "this user may not open port {port} (ports below 1024 need privileges): {instead}. To \
+         allow it: sudo sysctl net.ipv4.ip_unprivileged_port_start={port}"
+    );
+    ("PortNotPermitted", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> BindFailure {
+        BindFailure {
+            kind: io::ErrorKind::PermissionDenied,
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_privileged_port_is_served_on_the_node_port_of_the_same_address() {
+        let address: SocketAddr = "127.3.128.1:80".parse().unwrap();
+        let socket = |detour| ServiceSocket {
+            service: Arc::default(),
+            detour,
+        };
+        let failures = BTreeMap::from([(address, refused())]);
+
+        let with = detours(&BTreeMap::from([(address, socket(Some(30080)))]), &failures);
+        assert_eq!(with[&address], "127.3.128.1:30080".parse().unwrap());
+        let (reason, message) = trouble(address, &refused(), with.get(&address));
+        assert_eq!(reason, "PortNotPermitted");
+        assert!(
+            message.contains("reached at 127.3.128.1:30080 instead"),
+            "{message}"
+        );
+
+        let without = detours(&BTreeMap::from([(address, socket(None))]), &failures);
+        assert!(without.is_empty());
+        assert!(
+            trouble(address, &refused(), None)
+                .1
+                .contains("type NodePort")
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! From a reference to a Service's port, and from there to the endpoints behind it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use lab_api::gateway::HttpBackendRef;
+use lab_api::names::SERVICE_NAME;
+
+use super::Refusal;
+use crate::world::World;
+
+/// One port of one Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ServiceKey {
+    /// `namespace/name`.
+    pub(crate) service: String,
+    pub(crate) port: u16,
+    /// Name of the port, which its EndpointSlices use; empty when it has none.
+    pub(crate) port_name: String,
+    /// True where the Service says that it speaks HTTP/2 without TLS.
+    pub(crate) http2: bool,
+}
+
+/// One endpoint: the same pod at the same address. Another pod that gets the address later is
+/// another endpoint, so it inherits neither connections nor a bad name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct EndpointKey {
+    pub(crate) address: SocketAddr,
+    /// Uid of the pod, where the slice tells it.
+    pub(crate) target: Option<String>,
+}
+
+/// `namespace/name:port`, for messages and metrics.
+pub(super) fn name(namespace: &str, spec: &HttpBackendRef) -> String {
+    let namespace = spec.namespace.as_deref().unwrap_or(namespace);
+    match spec.port {
+        Some(port) => format!("{namespace}/{}:{port}", spec.name),
+        None => format!("{namespace}/{}", spec.name),
+    }
+}
+
+/// The Service port that a backend reference of a route in `namespace` means.
+pub(super) fn resolve(
+    world: &World,
+    namespace: &str,
+    spec: &HttpBackendRef,
+) -> Result<ServiceKey, Refusal> {
+    let kind = spec.kind.as_deref().unwrap_or("Service");
+    if kind != "Service" || !spec.group.as_deref().unwrap_or_default().is_empty() {
+        let text = format!("backends of kind {kind} are not supported; use a Service");
+        return Err(Refusal::new("InvalidKind", text));
+    }
+    if let Some(other) = spec
+        .namespace
+        .as_deref()
+        .filter(|&other| other != namespace)
+    {
+        let text = format!(
+            "Service {} is in namespace {other}: a backend of another namespace needs a \
+             ReferenceGrant there, which is not supported",
+            spec.name
+        );
+        return Err(Refusal::new("RefNotPermitted", text));
+    }
+    let key = format!("{namespace}/{}", spec.name);
+    let Some(service) = world.services.get(&key) else {
+        return Err(Refusal::new(
+            "BackendNotFound",
+            format!("Service {key} does not exist"),
+        ));
+    };
+    if is_external(service) {
+        let text = format!("Service {key} is an ExternalName, which has no endpoints");
+        return Err(Refusal::new("InvalidKind", text));
+    }
+    resolve_port(key, service, spec.port)
+}
+
+fn resolve_port(key: String, service: &Service, port: Option<i32>) -> Result<ServiceKey, Refusal> {
+    let Some(wanted) = port else {
+        let text = format!("the reference to Service {key} names no port");
+        return Err(Refusal::new("BackendNotFound", text));
+    };
+    let ports = ports(service);
+    let Some(port) = ports.iter().find(|port| port.port == wanted) else {
+        let known: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
+        let text = format!(
+            "Service {key} has no port {wanted}; it has: {}",
+            known.join(", ")
+        );
+        return Err(Refusal::new("BackendNotFound", text));
+    };
+    if !is_tcp(port) {
+        let text = format!("port {wanted} of Service {key} is not TCP");
+        return Err(Refusal::new("UnsupportedProtocol", text));
+    }
+    match port.app_protocol.as_deref() {
+        None | Some("http" | "kubernetes.io/h2c" | "kubernetes.io/ws") => {
+            Ok(service_key(key, port))
+        }
+        Some(other) => {
+            let text =
+                format!("port {wanted} of Service {key} speaks {other}, which is not supported");
+            Err(Refusal::new("UnsupportedProtocol", text))
+        }
+    }
+}
+
+fn service_key(service: String, port: &ServicePort) -> ServiceKey {
+    ServiceKey {
+        service,
+        port: u16::try_from(port.port).unwrap_or_default(),
+        port_name: port.name.clone().unwrap_or_default(),
+        http2: port.app_protocol.as_deref() == Some("kubernetes.io/h2c"),
+    }
+}
+
+fn ports(service: &Service) -> &[ServicePort] {
+    service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ports.as_deref())
+        .unwrap_or_default()
+}
+
+fn is_tcp(port: &ServicePort) -> bool {
+    port.protocol.as_deref().unwrap_or("TCP") == "TCP"
+}
+
+fn is_external(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
+}
+
+/// The TCP ports of a Service, each with its node port; none for a Service without an address
+/// of its own.
+pub(crate) fn tcp_ports(
+    key: &str,
+    service: &Service,
+) -> Option<(IpAddr, Vec<(ServiceKey, Option<u16>)>)> {
+    let address = service.spec.as_ref()?.cluster_ip.as_deref()?.parse().ok()?;
+    let ports = ports(service).iter().filter(|port| is_tcp(port));
+    let ports = ports.map(|port| {
+        let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
+        (
+            service_key(key.to_owned(), port),
+            node_port.filter(|&port| port != 0),
+        )
+    });
+    Some((address, ports.collect()))
+}
+
+/// EndpointSlices by their Service.
+pub(crate) struct Slices<'a>(HashMap<String, Vec<&'a EndpointSlice>>);
+
+impl<'a> Slices<'a> {
+    pub(crate) fn of(world: &'a World) -> Self {
+        let mut slices: HashMap<String, Vec<&EndpointSlice>> = HashMap::new();
+        for slice in world.slices.iter() {
+            let service = slice
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(SERVICE_NAME));
+            if let Some(service) = service {
+                let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+                slices
+                    .entry(format!("{namespace}/{service}"))
+                    .or_default()
+                    .push(slice);
+            }
+        }
+        Self(slices)
+    }
+
+    /// The endpoints that get new requests: the ready ones, or, where none is, those that are
+    /// on their way out and still serve, as kube-proxy does.
+    ///
+    /// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>
+    pub(crate) fn endpoints(&self, port: &ServiceKey) -> Vec<EndpointKey> {
+        let slices = self
+            .0
+            .get(&port.service)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let ready = collect(slices, &port.port_name, is_ready);
+        if !ready.is_empty() {
+            return ready;
+        }
+        collect(slices, &port.port_name, is_leaving_but_serves)
+    }
+}
+
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint
+        .conditions
+        .as_ref()
+        .and_then(|conditions| conditions.ready)
+        != Some(false)
+}
+
+fn is_leaving_but_serves(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().is_some_and(|conditions| {
+        conditions.serving == Some(true) && conditions.terminating == Some(true)
+    })
+}
+
+/// In the order of addresses, and each address once, though two slices may have it for a
+/// moment while an endpoint moves between them.
+fn collect(
+    slices: &[&EndpointSlice],
+    port_name: &str,
+    wanted: fn(&Endpoint) -> bool,
+) -> Vec<EndpointKey> {
+    let mut found = BTreeMap::new();
+    for slice in slices {
+        let Some(port) = slice_port(slice, port_name) else {
+            continue;
+        };
+        for endpoint in slice
+            .endpoints
+            .iter()
+            .flatten()
+            .filter(|endpoint| wanted(endpoint))
+        {
+            let address = endpoint
+                .addresses
+                .first()
+                .and_then(|text| text.parse::<IpAddr>().ok());
+            if let Some(ip) = address {
+                let target = endpoint
+                    .target_ref
+                    .as_ref()
+                    .and_then(|target| target.uid.clone());
+                found.insert(SocketAddr::new(ip, port), target);
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|(address, target)| EndpointKey { address, target })
+        .collect()
+}
+
+fn slice_port(slice: &EndpointSlice, name: &str) -> Option<u16> {
+    let ports = slice.ports.as_deref().unwrap_or_default();
+    let port = ports
+        .iter()
+        .find(|port| port.name.as_deref().unwrap_or_default() == name)?;
+    u16::try_from(port.port?).ok()
+}

@@ -1,0 +1,268 @@
+//! One address behind a Service: whether it may be tried, how busy it is, and its idle
+//! connections.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::upstream::{Http1, Http2};
+
+/// How long an endpoint that refused a connection is left alone. Long enough that a dead pod
+/// costs one failed connection now and then and not one per request; short enough that a
+/// container that restarts inside its pod is soon used again.
+const EJECTION: Duration = Duration::from_secs(3);
+
+/// Idle connections kept per endpoint: as many as a busy client of this machine opens.
+const IDLE_MAX: usize = 256;
+
+/// How long a connection stays idle before it is closed.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// One address of one pod, as long as it is in the table or a request uses it.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    in_flight: AtomicUsize,
+    made: Instant,
+    /// Milliseconds after `made`.
+    ejected_until: AtomicU64,
+    pool: Pool,
+}
+
+/// The lock is held for a push or a pop, never across an await, and is contended only by
+/// requests to the same endpoint that begin or end at the same instant.
+#[derive(Default)]
+struct Pool {
+    http1: Mutex<VecDeque<(Http1, Instant)>>,
+    http2: Mutex<Option<Http2>>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Pool")
+    }
+}
+
+impl Endpoint {
+    /// An endpoint without connections, in good standing.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            in_flight: AtomicUsize::new(0),
+            made: Instant::now(),
+            ejected_until: AtomicU64::new(0),
+            pool: Pool::default(),
+        }
+    }
+
+    /// Leaves the endpoint alone for a while: it did not take a connection.
+    pub(super) fn eject(&self) {
+        let until = millis(self.made.elapsed() + EJECTION);
+        self.ejected_until.store(until, Ordering::Relaxed);
+    }
+
+    fn is_ejected(&self) -> bool {
+        match self.ejected_until.load(Ordering::Relaxed) {
+            0 => false,
+            until => millis(self.made.elapsed()) < until,
+        }
+    }
+
+    /// Counts a request or a connection until the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    fn load(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The connection that was used last, because it is the least likely to have been closed
+    /// by the other side.
+    pub(super) fn take_idle(&self) -> Option<Http1> {
+        let mut idle = self
+            .pool
+            .http1
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while let Some((connection, _)) = idle.pop_back() {
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn put_idle(&self, connection: Http1) {
+        if connection.is_closed() {
+            return;
+        }
+        let now = Instant::now();
+        let mut idle = self
+            .pool
+            .http1
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while idle
+            .front()
+            .is_some_and(|(_, since)| now.duration_since(*since) > IDLE_TIME)
+        {
+            idle.pop_front();
+        }
+        if idle.len() < IDLE_MAX {
+            idle.push_back((connection, now));
+        }
+    }
+
+    /// The shared HTTP/2 connection, if it is still open.
+    pub(super) fn http2(&self) -> Option<Http2> {
+        let shared = self
+            .pool
+            .http2
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        shared.clone().filter(|connection| !connection.is_closed())
+    }
+
+    /// Shares an HTTP/2 connection.
+    pub(super) fn share_http2(&self, connection: Http2) {
+        *self
+            .pool
+            .http2
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A request or a connection that an endpoint has.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Endpoint>);
+
+impl InFlight {
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The endpoints that get new requests for one Service port.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointSet {
+    members: Vec<Arc<Endpoint>>,
+    next: AtomicUsize,
+}
+
+impl EndpointSet {
+    /// A set whose turns begin with member number `start`, modulo their number. Sets of
+    /// successive tables should begin differently, or the first member would be preferred by a
+    /// configuration that changes often.
+    pub(crate) fn new(members: Vec<Arc<Endpoint>>, start: usize) -> Self {
+        Self {
+            members,
+            next: AtomicUsize::new(start),
+        }
+    }
+
+    /// True where there is nobody to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The endpoint for the next request: in turns, but of two neighbours the less busy one.
+    /// An ejected endpoint is taken only when all that were not `tried` are ejected, since then
+    /// the fault may be over as well as not.
+    pub(super) fn pick(&self, tried: &[SocketAddr]) -> Option<Arc<Endpoint>> {
+        let untried = |endpoint: &&Arc<Endpoint>| !tried.contains(&endpoint.address);
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let turn = |offset: usize| &self.members[start.wrapping_add(offset) % self.members.len()];
+        let in_turn = || (0..self.members.len()).map(turn).filter(untried);
+        let mut fit = in_turn().filter(|endpoint| !endpoint.is_ejected());
+        let chosen = match (fit.next(), fit.next()) {
+            (Some(first), Some(second)) if second.load() < first.load() => Some(second),
+            (Some(first), _) => Some(first),
+            (None, _) => in_turn().next(),
+        };
+        chosen.map(Arc::clone)
+    }
+
+    /// The members as JSON.
+    pub(crate) fn describe(&self) -> serde_json::Value {
+        let member = |endpoint: &Arc<Endpoint>| {
+            serde_json::json!({
+                "address": endpoint.address.to_string(),
+                "inFlight": endpoint.load(),
+                "ejected": endpoint.is_ejected(),
+            })
+        };
+        self.members.iter().map(member).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(size: u16) -> EndpointSet {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        EndpointSet::new(
+            (1..=size)
+                .map(|port| Arc::new(Endpoint::new(address(port))))
+                .collect(),
+            0,
+        )
+    }
+
+    fn ports(set: &EndpointSet, picks: usize) -> Vec<u16> {
+        (0..picks)
+            .map(|_| set.pick(&[]).unwrap().address.port())
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_endpoints_take_turns() {
+        assert_eq!(ports(&set(3), 6), [1, 2, 3, 1, 2, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_endpoint_leaves_its_turn_to_the_next() {
+        let set = set(3);
+        let busy: Vec<_> = (0..5).map(|_| set.members[0].begin()).collect();
+        assert_eq!(ports(&set, 3), [2, 2, 3]);
+        drop(busy);
+        assert_eq!(ports(&set, 3), [1, 2, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ejected_endpoint_rests_for_a_while() {
+        let set = set(2);
+        set.members[0].eject();
+        assert_eq!(ports(&set, 3), [2, 2, 2]);
+        tokio::time::advance(EJECTION).await;
+        assert!(ports(&set, 2).contains(&1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_are_ejected_they_are_tried_all_the_same() {
+        let set = set(2);
+        set.members.iter().for_each(|endpoint| endpoint.eject());
+        let first = set.pick(&[]).unwrap();
+        let second = set.pick(&[first.address]).unwrap();
+        assert_ne!(first.address, second.address);
+        assert!(set.pick(&[first.address, second.address]).is_none());
+    }
+}

@@ -1,0 +1,226 @@
+//! Connections to endpoints.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, Uri, Version, header, uri};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use super::body::RequestBody;
+use super::endpoint::Endpoint;
+
+/// An HTTP/1.1 connection to an endpoint, for one request at a time.
+pub(super) type Http1 = http1::SendRequest<RequestBody>;
+/// An HTTP/2 connection to an endpoint, shared by its requests.
+pub(super) type Http2 = http2::SendRequest<RequestBody>;
+
+/// Longest wait for an endpoint to take a connection. On one machine it takes microseconds;
+/// the limit is for a host that is gone and drops packets.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
+
+/// What a response still holds of the connection it came on.
+#[derive(Debug)]
+pub(super) enum Lease {
+    /// The connection is free again after the response. `at_once` where the request had no
+    /// body, so that nothing else can keep the connection busy.
+    Http1 { connection: Http1, at_once: bool },
+    /// The connection is shared anyway.
+    Http2,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The endpoint got nothing; the request can go elsewhere.
+    NotSent {
+        request: Box<Request<RequestBody>>,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The endpoint got the request, or a part of it, and did not answer.
+    Lost { source: hyper::Error },
+}
+
+/// Sends a request, over a kept connection where there is one. A kept connection may have been
+/// closed by the other side in the meantime: what was not sent, or may be sent twice, is then
+/// sent again over a new one.
+pub(super) async fn send(
+    endpoint: &Arc<Endpoint>,
+    http2: bool,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Lease), Failure> {
+    if http2 {
+        send_http2(endpoint, request).await
+    } else {
+        send_http1(endpoint, request).await
+    }
+}
+
+async fn send_http1(
+    endpoint: &Arc<Endpoint>,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Lease), Failure> {
+    let at_once = request.body().is_empty();
+    while let Some(mut connection) = endpoint.take_idle() {
+        if connection.ready().await.is_err() {
+            continue;
+        }
+        let copy = may_repeat(&request).then(|| copy_of(&request));
+        match connection.try_send_request(request).await {
+            Ok(response) => {
+                return Ok((
+                    response,
+                    Lease::Http1 {
+                        connection,
+                        at_once,
+                    },
+                ));
+            }
+            Err(mut error) => match (error.take_message(), copy) {
+                (Some(unsent), _) => request = unsent,
+                (None, Some(copy)) if is_closed(error.error()) => {
+                    request = copy;
+                    break;
+                }
+                (None, _) => {
+                    return Err(Failure::Lost {
+                        source: error.into_error(),
+                    });
+                }
+            },
+        }
+    }
+    let mut connection = match connect_http1(endpoint).await {
+        Ok(connection) => connection,
+        Err(source) => {
+            return Err(Failure::NotSent {
+                request: Box::new(request),
+                source,
+            });
+        }
+    };
+    match connection.try_send_request(request).await {
+        Ok(response) => Ok((
+            response,
+            Lease::Http1 {
+                connection,
+                at_once,
+            },
+        )),
+        Err(error) => Err(unanswered(error)),
+    }
+}
+
+fn unanswered(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> Failure {
+    match error.take_message() {
+        Some(unsent) => Failure::NotSent {
+            request: Box::new(unsent),
+            source: error.into_error().into(),
+        },
+        None => Failure::Lost {
+            source: error.into_error(),
+        },
+    }
+}
+
+async fn send_http2(
+    endpoint: &Arc<Endpoint>,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Lease), Failure> {
+    let request = in_http2_form(request);
+    let mut connection = match endpoint.http2() {
+        Some(connection) => connection,
+        None => match connect_http2(endpoint).await {
+            Ok(connection) => connection,
+            Err(source) => {
+                return Err(Failure::NotSent {
+                    request: Box::new(request),
+                    source,
+                });
+            }
+        },
+    };
+    match connection.try_send_request(request).await {
+        Ok(response) => Ok((response, Lease::Http2)),
+        Err(error) => Err(unanswered(error)),
+    }
+}
+
+/// HTTP/2 has no Host header: the host is the authority of the URI.
+fn in_http2_form(mut request: Request<RequestBody>) -> Request<RequestBody> {
+    let host = request.headers_mut().remove(header::HOST);
+    let authority = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
+    let mut parts = request.uri().clone().into_parts();
+    if authority.is_some() {
+        parts.authority = authority;
+        parts.scheme = Some(uri::Scheme::HTTP);
+    }
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    *request.version_mut() = Version::HTTP_2;
+    request
+}
+
+async fn connect_http1(endpoint: &Endpoint) -> Result<Http1, Box<dyn Error + Send + Sync>> {
+    let stream = connect(endpoint).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::trace!(%error, "connection to an endpoint ended");
+        }
+    });
+    Ok(sender)
+}
+
+async fn connect_http2(endpoint: &Endpoint) -> Result<Http2, Box<dyn Error + Send + Sync>> {
+    let stream = connect(endpoint).await?;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::trace!(%error, "connection to an endpoint ended");
+        }
+    });
+    endpoint.share_http2(sender.clone());
+    Ok(sender)
+}
+
+/// Opens a connection; an endpoint that does not take it is ejected.
+pub(super) async fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
+    let opening = tokio::time::timeout(CONNECT_TIME, TcpStream::connect(endpoint.address)).await;
+    let opened = opening.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    match opened {
+        Ok(stream) => stream.set_nodelay(true).map(|()| stream),
+        Err(error) => {
+            endpoint.eject();
+            Err(error)
+        }
+    }
+}
+
+/// Sending it twice has the effect of sending it once.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2>
+fn may_repeat(request: &Request<RequestBody>) -> bool {
+    request.method().is_idempotent()
+        && request.method() != Method::CONNECT
+        && request.body().is_empty()
+}
+
+fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+/// The connection ended before any part of a response, as opposed to a response that makes no
+/// sense, which would make no more sense the second time.
+fn is_closed(error: &hyper::Error) -> bool {
+    !error.is_parse() && !error.is_user() && !error.is_timeout()
+}

@@ -1,0 +1,279 @@
+//! From decisions to a table. What lives longer than one table (endpoints with their
+//! connections, counters, the place in a weighted sequence) is handed on by a [`Registry`].
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lab_context::Context;
+
+use super::{
+    Backend, Backends, Choice, Entry, Filters, Hostname, Listener, Rule, Spread, Table, Target,
+};
+use crate::metrics::{Labels, Metrics, Series};
+use crate::plan::{
+    BackendPlan, EndpointKey, Plan, RoutePlan, RulePlan, ServiceKey, Slices, Verdict, tcp_ports,
+};
+use crate::plane::{Endpoint, EndpointSet};
+use crate::world::{World, key};
+
+/// What one table hands on to the next. Whatever the next table does not use is forgotten,
+/// so it stays as small as the configuration.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    context: Context,
+    metrics: Arc<Metrics>,
+    endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
+    spreads: HashMap<(String, usize), Arc<Spread>>,
+}
+
+impl Registry {
+    /// An empty registry whose series are published in `metrics`.
+    pub(crate) fn new(context: Context, metrics: Arc<Metrics>) -> Self {
+        Self {
+            context,
+            metrics,
+            endpoints: HashMap::new(),
+            spreads: HashMap::new(),
+        }
+    }
+
+    /// The table for these decisions.
+    pub(crate) fn build(&mut self, plan: &Plan, world: &World) -> Table {
+        let mut build = Build {
+            before: self,
+            slices: Slices::of(world),
+            endpoints: HashMap::new(),
+            spreads: HashMap::new(),
+            series: HashMap::new(),
+            targets: HashMap::new(),
+        };
+        let ports = build.ports(plan);
+        let services = build.services(world);
+        let Build {
+            endpoints,
+            spreads,
+            series,
+            ..
+        } = build;
+        self.endpoints = endpoints;
+        self.spreads = spreads;
+        self.metrics.publish(series);
+        Table { ports, services }
+    }
+}
+
+struct Build<'a> {
+    before: &'a Registry,
+    slices: Slices<'a>,
+    endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
+    spreads: HashMap<(String, usize), Arc<Spread>>,
+    series: HashMap<Labels, Arc<Series>>,
+    targets: HashMap<ServiceKey, Arc<Target>>,
+}
+
+impl Build<'_> {
+    fn ports(&mut self, plan: &Plan) -> HashMap<u16, Vec<Listener>> {
+        let attached = self.attached(plan);
+        let mut ports: HashMap<u16, Vec<Listener>> = HashMap::new();
+        for (at, gateway) in plan.gateways.iter().enumerate() {
+            for (position, listener) in gateway.listeners.iter().enumerate() {
+                match listener.verdict {
+                    Verdict::Served => {}
+                    Verdict::Conflicted(_) | Verdict::Refused(_) => continue,
+                }
+                let routes = attached
+                    .get(&(at, position))
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                ports.entry(listener.port).or_default().push(Listener {
+                    name: format!("{}/{}", gateway.key, listener.name),
+                    hostname: listener.hostname.clone(),
+                    hosts: hosts(routes),
+                });
+            }
+        }
+        for listeners in ports.values_mut() {
+            listeners.sort_by_key(|listener| Reverse(listener.hostname.precedence()));
+        }
+        ports
+    }
+
+    /// The rules under each listener, by position of Gateway and listener.
+    fn attached(&mut self, plan: &Plan) -> HashMap<(usize, usize), Vec<Attached>> {
+        let mut attached: HashMap<(usize, usize), Vec<Attached>> = HashMap::new();
+        for route in &plan.routes {
+            let Ok(rules) = &route.rules else { continue };
+            let rules = self.rules(route, rules);
+            for at in route
+                .parents
+                .iter()
+                .filter_map(|parent| parent.verdict.as_ref().ok())
+                .flatten()
+            {
+                let here = attached.entry((at.gateway, at.listener)).or_default();
+                here.push(Attached {
+                    hostnames: at.hostnames.clone(),
+                    rules: rules.clone(),
+                });
+            }
+        }
+        attached
+    }
+
+    fn rules(&mut self, route: &RoutePlan, plans: &[RulePlan]) -> Vec<CompiledRule> {
+        let compile = |(index, plan): (usize, &RulePlan)| CompiledRule {
+            matchers: plan.matchers.clone(),
+            rule: Arc::new(Rule {
+                route: route.key.clone(),
+                index,
+                filters: plan.filters.clone(),
+                timeouts: plan.timeouts,
+                backends: self.backends(&route.key, index, &plan.backends),
+                series: self.series(Labels::of_rule(&route.key, index)),
+            }),
+        };
+        plans.iter().enumerate().map(compile).collect()
+    }
+
+    fn backends(&mut self, route: &str, index: usize, plans: &[BackendPlan]) -> Backends {
+        let mut total = 0;
+        let mut choices = Vec::with_capacity(plans.len());
+        for plan in plans.iter().filter(|plan| plan.weight > 0) {
+            total += u64::from(plan.weight);
+            let backend = Arc::new(Backend {
+                name: plan.name.clone(),
+                filters: Filters::clone(&plan.filters),
+                target: match &plan.service {
+                    Ok(service) => Ok(self.target(service)),
+                    Err(refusal) => Err(refusal.clone()),
+                },
+                series: self.series(Labels::of_backend(route, index, &plan.name)),
+            });
+            choices.push(Choice {
+                up_to: total,
+                backend,
+            });
+        }
+        Backends {
+            choices,
+            total,
+            spread: self.spread(route, index),
+        }
+    }
+
+    fn spread(&mut self, route: &str, index: usize) -> Arc<Spread> {
+        let key = (route.to_owned(), index);
+        let before = self.before;
+        let kept = || before.spreads.get(&key).cloned();
+        let spread =
+            kept().unwrap_or_else(|| Arc::new(Spread::starting_at(before.context.random())));
+        self.spreads.insert(key, Arc::clone(&spread));
+        spread
+    }
+
+    fn series(&mut self, labels: Labels) -> Arc<Series> {
+        let metrics = &self.before.metrics;
+        Arc::clone(
+            self.series
+                .entry(labels)
+                .or_insert_with_key(|labels| metrics.series(labels)),
+        )
+    }
+
+    fn target(&mut self, service: &ServiceKey) -> Arc<Target> {
+        if let Some(target) = self.targets.get(service) {
+            return Arc::clone(target);
+        }
+        let members = self.slices.endpoints(service);
+        let members = members.into_iter().map(|key| self.endpoint(key)).collect();
+        let target = Arc::new(Target {
+            name: format!("{}:{}", service.service, service.port),
+            http2: service.http2,
+            endpoints: EndpointSet::new(members, self.start()),
+        });
+        self.targets.insert(service.clone(), Arc::clone(&target));
+        target
+    }
+
+    /// Where a set of endpoints begins its turns.
+    fn start(&self) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "any number below this will do"
+        )]
+        let start = (self.before.context.random() * 1e6) as usize;
+        start
+    }
+
+    fn endpoint(&mut self, key: EndpointKey) -> Arc<Endpoint> {
+        let before = &self.before.endpoints;
+        let make = |key: &EndpointKey| {
+            before
+                .get(key)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Endpoint::new(key.address)))
+        };
+        Arc::clone(self.endpoints.entry(key).or_insert_with_key(make))
+    }
+
+    /// Every Service under its own address; also under its node ports there, where a port below
+    /// 1024 is served when it cannot be bound.
+    fn services(&mut self, world: &World) -> HashMap<SocketAddr, Arc<Target>> {
+        let mut services = HashMap::new();
+        for service in world.services.iter() {
+            let Some((address, ports)) = tcp_ports(&key(&**service), service) else {
+                continue;
+            };
+            for (port, node_port) in ports {
+                let target = self.target(&port);
+                services.insert(SocketAddr::new(address, port.port), Arc::clone(&target));
+                if let Some(node_port) = node_port {
+                    services
+                        .entry(SocketAddr::new(address, node_port))
+                        .or_insert(target);
+                }
+            }
+        }
+        services
+    }
+}
+
+#[derive(Clone)]
+struct CompiledRule {
+    matchers: Vec<Arc<super::Matcher>>,
+    rule: Arc<Rule>,
+}
+
+struct Attached {
+    hostnames: Vec<Hostname>,
+    rules: Vec<CompiledRule>,
+}
+
+/// The entries of each host in the order of precedence. Routes come oldest first and keep that
+/// order among equals, because the sort is stable.
+fn hosts(routes: &[Attached]) -> Vec<(Hostname, Vec<Entry>)> {
+    let mut hosts: HashMap<&Hostname, Vec<Entry>> = HashMap::new();
+    for route in routes {
+        for hostname in &route.hostnames {
+            let entries = hosts.entry(hostname).or_default();
+            for compiled in &route.rules {
+                entries.extend(compiled.matchers.iter().map(|matcher| Entry {
+                    matcher: Arc::clone(matcher),
+                    rule: Arc::clone(&compiled.rule),
+                }));
+            }
+        }
+    }
+    let mut hosts: Vec<_> = hosts
+        .into_iter()
+        .map(|(host, entries)| (host.clone(), entries))
+        .collect();
+    hosts.sort_by_key(|(hostname, _)| Reverse(hostname.precedence()));
+    for (_, entries) in &mut hosts {
+        entries.sort_by_key(|entry| entry.matcher.precedence());
+    }
+    hosts
+}
