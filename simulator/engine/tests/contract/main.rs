@@ -10,6 +10,7 @@
 )]
 
 mod process;
+mod registry;
 mod simulated;
 
 use std::path::Path;

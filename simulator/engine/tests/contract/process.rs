@@ -21,6 +21,8 @@ use lab_engine::{
 };
 use lab_testkit::engine_contract::{Ability, DoomedNode, Fixture, Report};
 
+use crate::registry;
+
 /// The one image there is: `/bin/helper` is this executable.
 const IMAGE: &str = "localhost:5001/helper:1";
 
@@ -71,7 +73,7 @@ fn unpack_helper(dir: &Path) -> anyhow::Result<HelperImage> {
 }
 
 /// A block of loopback addresses that no other test of this machine is likely to use.
-fn fresh_network() -> PodNetwork {
+pub(crate) fn fresh_network() -> PodNetwork {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);
     let block = u8::try_from(20 + std::process::id() % 200).expect("below 220");
@@ -309,6 +311,12 @@ type BeyondCase = (
 
 /// Promises that only this engine makes.
 const BEYOND: &[BeyondCase] = &[
+    ("an image pushed to the cluster's registry runs", || {
+        registry::a_pushed_image_runs().boxed_local()
+    }),
+    ("a wrong image name leads to the right ones", || {
+        registry::a_wrong_tag_names_the_right_ones().boxed_local()
+    }),
     ("children of a container end with it", || {
         children_end_with_it().boxed_local()
     }),
@@ -415,6 +423,36 @@ async fn clean_environment() -> anyhow::Result<()> {
 
 async fn no_leaks() -> anyhow::Result<()> {
     let fixture = Process::new().await?;
+    for i in 0..5 {
+        let t = tokio::time::Instant::now();
+        let sandbox = pod(&fixture, &format!("t{i}")).await?;
+        let t1 = t.elapsed();
+        fixture.engine.pull_image(IMAGE).await?;
+        let c = fixture.engine.create_container(&sandbox, &helper("main", &["sleep"])).await?;
+        let t2 = t.elapsed();
+        fixture.engine.start_container(&c).await?;
+        let t3 = t.elapsed();
+        first_line(&fixture.engine, &c).await?;
+        let t4 = t.elapsed();
+        fixture.engine.remove_pod_sandbox(&sandbox).await?;
+        eprintln!("TIMING sandbox {t1:?} created {t2:?} started {t3:?} line {t4:?} removed {:?}", t.elapsed());
+    }
+    {
+        use lab_engine::simulated::*;
+        let rss = || std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap()*4096;
+        let e = SimulatedEngine::new(SimulatedConfig::default(), Context::system(1.0));
+        e.pull_image("nginx:1").await?;
+        let a = rss(); let t = tokio::time::Instant::now();
+        for i in 0..100_000 {
+            let s = e.run_pod_sandbox(&SandboxConfig { namespace: "default".into(), name: format!("web-6d4cf56db6-{i:05}"), uid: format!("123e4567-e89b-12d3-a456-{i:012}"), hostname: format!("web-6d4cf56db6-{i:05}"), ..SandboxConfig::default() }).await?;
+            let c = e.create_container(&s.id, &ContainerConfig { name: "web".into(), image: "nginx:1".into(), ..ContainerConfig::default() }).await?;
+            e.start_container(&c).await?;
+        }
+        eprintln!("TIMING simulated 100k: {:?} {} bytes each", t.elapsed(), (rss()-a)/100_000);
+        let t = tokio::time::Instant::now();
+        let n = e.list_sandboxes().await?.len();
+        eprintln!("TIMING list {n}: {:?}", t.elapsed());
+    }
     let round = async |number: u32| {
         let sandbox = pod(&fixture, &format!("round-{number}")).await?;
         let container = start(&fixture.engine, &sandbox, &helper("main", &["exit", "0"])).await?;
