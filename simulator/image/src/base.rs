@@ -7,9 +7,9 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use crate::build::store_image;
 use crate::layout::{Layout, LayoutError, LocalImage};
 use crate::spec::{self, Empty, History, ImageConfig, RunConfig};
+use crate::store::store_image;
 use crate::tarball::{self, Entries, Entry};
 use crate::{Digest, ImageRef, on_blocking_thread};
 

@@ -31,6 +31,7 @@ pub mod push;
 mod reference;
 mod rootfs;
 pub mod spec;
+mod store;
 mod tarball;
 mod tree;
 pub mod unpack;
