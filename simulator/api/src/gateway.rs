@@ -90,7 +90,7 @@ types! {
     /// Status of a [`GatewayClass`].
     GatewayClassStatus {
         /// Accepted, SupportedVersion.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         conditions: Vec<Condition>,
         /// Features of the Gateway API that the controller supports.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,10 +210,10 @@ types! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         addresses: Option<Vec<GatewayAddress>>,
         /// Accepted, Programmed.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         conditions: Vec<Condition>,
         /// One entry per listener.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         listeners: Vec<ListenerStatus>,
     }
 

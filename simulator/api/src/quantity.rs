@@ -21,6 +21,11 @@ pub fn parse_units(text: &str) -> Result<i128, ParseQuantityError> {
     parse_scaled(text, 1)
 }
 
+/// The value in billionths of the unit, rounded up; no quantity is more precise than that.
+pub fn parse_nanos(text: &str) -> Result<i128, ParseQuantityError> {
+    parse_scaled(text, 1_000_000_000)
+}
+
 /// CPU in thousandths of a core; 0 when absent or unreadable (validation refuses the latter).
 #[must_use]
 pub fn cpu_millis(quantity: Option<&Quantity>) -> u64 {

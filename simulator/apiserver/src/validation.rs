@@ -5,17 +5,18 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Why a field is refused; becomes one cause of an `Invalid` status.
+/// Why a field is refused; becomes one cause of an `Invalid` status. Values are boxed because
+/// errors are returned through many hands and a [`Value`] is large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// `FieldValueRequired`: "Required value".
     Required,
     /// `FieldValueInvalid`: "Invalid value: …".
-    Invalid(Value),
+    Invalid(Box<Value>),
     /// `FieldValueNotSupported`: "Unsupported value: …: supported values: …".
-    NotSupported(Value),
+    NotSupported(Box<Value>),
     /// `FieldValueDuplicate`: "Duplicate value: …".
-    Duplicate(Value),
+    Duplicate(Box<Value>),
     /// `FieldValueForbidden`: "Forbidden".
     Forbidden,
     /// `FieldValueTooLong`: "Too long".
@@ -23,7 +24,7 @@ pub enum Reason {
     /// `FieldValueTooMany`: "Too many: …".
     TooMany(usize),
     /// `FieldValueNotFound`: "Not found: …".
-    NotFound(Value),
+    NotFound(Box<Value>),
 }
 
 /// One thing wrong with an object.
@@ -146,8 +147,8 @@ impl fmt::Display for FieldError {
 impl std::error::Error for FieldError {}
 
 /// API types always serialise; a map with keys that are not strings does not exist among them.
-fn json(value: impl Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or(Value::Null)
+fn json(value: impl Serialize) -> Box<Value> {
+    Box::new(serde_json::to_value(value).unwrap_or(Value::Null))
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ const MAPS: &[&str] = &[
 /// Maps from a resource to a quantity.
 const QUANTITY_MAPS: &[&str] = &["allocatable", "capacity", "limits", "overhead", "requests"];
 
+/// Left as they are: fields whose every part is a pointer in Go, and what is not ours to read.
+const KEPT: &[&str] = &["azureDisk", "managedFields"];
+
 /// Fields that hold one quantity.
 const QUANTITIES: &[&str] = &["divisor", "sizeLimit"];
 
@@ -78,7 +81,7 @@ fn canonicalize_fields(map: &mut Map<String, Value>) {
             quantities.for_each(canonicalize_quantity);
         } else if QUANTITIES.contains(&key) {
             canonicalize_quantity(value);
-        } else if !MAPS.contains(&key) && key != "managedFields" {
+        } else if !MAPS.contains(&key) && !KEPT.contains(&key) {
             canonicalize(value);
         }
     }

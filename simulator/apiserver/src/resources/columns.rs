@@ -25,9 +25,12 @@ pub(super) fn name() -> Column {
 
 /// The time since the object was created.
 pub(super) fn age() -> Column {
-    cell("Age", "string", "Time since the object was created.", |object, now| {
-        json!(age_at(object, "/metadata/creationTimestamp", now))
-    })
+    cell(
+        "Age",
+        "string",
+        "Time since the object was created.",
+        |object, now| json!(age_at(object, "/metadata/creationTimestamp", now)),
+    )
 }
 
 /// A text column.
@@ -36,7 +39,9 @@ pub(super) fn text(
     description: &'static str,
     f: impl Fn(&Value) -> String + Send + Sync + 'static,
 ) -> Column {
-    cell(name, "string", description, move |object, _| json!(f(object)))
+    cell(name, "string", description, move |object, _| {
+        json!(f(object))
+    })
 }
 
 /// A whole-number column.
@@ -45,7 +50,9 @@ pub(super) fn count(
     description: &'static str,
     f: impl Fn(&Value) -> i64 + Send + Sync + 'static,
 ) -> Column {
-    cell(name, "integer", description, move |object, _| json!(f(object)))
+    cell(name, "integer", description, move |object, _| {
+        json!(f(object))
+    })
 }
 
 /// Any column; the cell may depend on the present moment.
@@ -74,27 +81,39 @@ pub(super) fn wide(mut column: Column) -> Column {
 /// Containers, Images and Selector of a workload, as wide columns.
 pub(super) fn workload() -> [Column; 3] {
     [
-        wide(text("Containers", "Names of the containers in the template.", |object| {
-            joined_containers(object, "name")
-        })),
-        wide(text("Images", "Images of the containers in the template.", |object| {
-            joined_containers(object, "image")
-        })),
-        wide(text("Selector", "Labels of the pods that belong to it.", |object| {
-            label_selector(&object["spec"]["selector"])
-        })),
+        wide(text(
+            "Containers",
+            "Names of the containers in the template.",
+            |object| joined_containers(object, "name"),
+        )),
+        wide(text(
+            "Images",
+            "Images of the containers in the template.",
+            |object| joined_containers(object, "image"),
+        )),
+        wide(text(
+            "Selector",
+            "Labels of the pods that belong to it.",
+            |object| label_selector(&object["spec"]["selector"]),
+        )),
     ]
 }
 
 fn joined_containers(object: &Value, field: &str) -> String {
     let containers = list_at(object, "/spec/template/spec/containers");
-    let values: Vec<&str> = containers.iter().filter_map(|c| c[field].as_str()).collect();
+    let values: Vec<&str> = containers
+        .iter()
+        .filter_map(|c| c[field].as_str())
+        .collect();
     values.join(",")
 }
 
 /// The text at a JSON pointer; empty when there is none.
 pub(super) fn str_at<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The text at a JSON pointer, or `otherwise` when there is none.
@@ -107,7 +126,10 @@ pub(super) fn str_or<'a>(object: &'a Value, pointer: &str, otherwise: &'a str) -
 
 /// The number at a JSON pointer; 0 when there is none.
 pub(super) fn int_at(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_i64)
+        .unwrap_or_default()
 }
 
 /// The list at a JSON pointer; empty when there is none.
@@ -159,13 +181,20 @@ pub(super) fn label_selector(selector: &Value) -> String {
     if entries_at(selector, "/matchLabels") > 0 {
         clauses.push(labels(&selector["matchLabels"]));
     }
-    clauses.extend(list_at(selector, "/matchExpressions").iter().map(expression));
+    clauses.extend(
+        list_at(selector, "/matchExpressions")
+            .iter()
+            .map(expression),
+    );
     or_none(clauses.join(","))
 }
 
 fn expression(expression: &Value) -> String {
     let key = str_at(expression, "/key");
-    let values: Vec<&str> = list_at(expression, "/values").iter().filter_map(Value::as_str).collect();
+    let values: Vec<&str> = list_at(expression, "/values")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let values = values.join(",");
     match str_at(expression, "/operator") {
         "In" => format!("{key} in ({values})"),
@@ -178,7 +207,11 @@ fn expression(expression: &Value) -> String {
 
 /// `<none>` for an empty text.
 pub(super) fn or_none(text: String) -> String {
-    if text.is_empty() { NONE.to_owned() } else { text }
+    if text.is_empty() {
+        NONE.to_owned()
+    } else {
+        text
+    }
 }
 
 /// The first three, then how many more there are, as lists of addresses are printed.
@@ -188,24 +221,6 @@ pub(super) fn at_most_three(items: &[String], separator: &str) -> String {
     match items.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} + {more} more..."),
-    }
-}
-
-#[cfg(test)]
-pub(super) mod testing {
-    use super::*;
-    use crate::resources::ResourceDef;
-
-    /// The row of `object`, at 2026-01-01T01:00:00Z, as `kubectl get -o wide` would print it.
-    pub(in crate::resources) fn row(definition: &ResourceDef, object: &Value) -> Vec<String> {
-        let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-        let print = |value: Value| match value {
-            Value::String(text) => text,
-            Value::Null => String::new(),
-            other => other.to_string(),
-        };
-        let cells = definition.columns.iter();
-        cells.map(|column| print((column.cell)(object, now))).collect()
     }
 }
 
@@ -223,7 +238,10 @@ mod tests {
                 {"key": "new", "operator": "Exists"},
             ],
         });
-        assert_eq!(label_selector(&selector), "app=web,tier=db,env in (a,b),!old,new");
+        assert_eq!(
+            label_selector(&selector),
+            "app=web,tier=db,env in (a,b),!old,new"
+        );
         assert_eq!(label_selector(&json!({})), "<none>");
     }
 

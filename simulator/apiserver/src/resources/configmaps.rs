@@ -29,14 +29,26 @@ impl Kind for ConfigMap {
     const SCOPE: Scope = Scope::Namespaced;
 
     fn validate(&self, errors: &mut Vec<FieldError>) {
-        validate_keys(self.data.iter().flatten().map(|(k, v)| (k, v.len())), "data", errors);
-        let binary = self.binary_data.iter().flatten().map(|(k, v)| (k, v.0.len()));
+        validate_keys(
+            self.data.iter().flatten().map(|(k, v)| (k, v.len())),
+            "data",
+            errors,
+        );
+        let binary = self
+            .binary_data
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k, v.0.len()));
         validate_keys(binary, "binaryData", errors);
         let texts: BTreeSet<&String> = self.data.iter().flat_map(|data| data.keys()).collect();
         for key in self.binary_data.iter().flat_map(|data| data.keys()) {
             if texts.contains(key) {
                 let path = format!("data[{key}]");
-                errors.push(FieldError::invalid(path, key, "duplicate of key present in binaryData"));
+                errors.push(FieldError::invalid(
+                    path,
+                    key,
+                    "duplicate of key present in binaryData",
+                ));
             }
         }
     }

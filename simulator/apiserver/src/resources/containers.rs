@@ -73,7 +73,12 @@ fn validate_name<'a>(
         errors.push(FieldError::required(place, ""));
         return;
     }
-    push_problems(errors, &place, name, name_problems(name, NameRule::DnsLabel));
+    push_problems(
+        errors,
+        &place,
+        name,
+        name_problems(name, NameRule::DnsLabel),
+    );
     if !scene.names.insert(name) {
         errors.push(FieldError::duplicate(place, name));
     }
@@ -91,8 +96,16 @@ fn validate_image(image: &str, path: &str, errors: &mut Vec<FieldError>) {
 
 fn validate_policies(container: &Container, path: &str, errors: &mut Vec<FieldError>) {
     let policies = [
-        ("imagePullPolicy", &container.image_pull_policy, PULL_POLICIES),
-        ("terminationMessagePolicy", &container.termination_message_policy, MESSAGE_POLICIES),
+        (
+            "imagePullPolicy",
+            &container.image_pull_policy,
+            PULL_POLICIES,
+        ),
+        (
+            "terminationMessagePolicy",
+            &container.termination_message_policy,
+            MESSAGE_POLICIES,
+        ),
     ];
     for (name, policy, supported) in policies {
         let place = format!("{path}.{name}");
@@ -121,7 +134,11 @@ fn validate_ports(
         let host_port = port.host_port.unwrap_or_default();
         let protocol = port.protocol.as_deref().unwrap_or_default();
         let address = port.host_ip.as_deref().unwrap_or_default();
-        if host_port != 0 && !scene.host_ports.insert(format!("{protocol}/{address}:{host_port}")) {
+        if host_port != 0
+            && !scene
+                .host_ports
+                .insert(format!("{protocol}/{address}:{host_port}"))
+        {
             let key = format!("{protocol}/{address}/{host_port}");
             errors.push(FieldError::duplicate(format!("{path}.hostPort"), key));
         }
@@ -130,7 +147,12 @@ fn validate_ports(
 
 fn validate_port(port: &ContainerPort, path: &str, errors: &mut Vec<FieldError>) {
     if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
-        push_problems(errors, &format!("{path}.name"), name, ports::name_problems(name));
+        push_problems(
+            errors,
+            &format!("{path}.name"),
+            name,
+            ports::name_problems(name),
+        );
     }
     match port.container_port {
         0 => errors.push(FieldError::required(format!("{path}.containerPort"), "")),
@@ -147,11 +169,18 @@ fn validate_variable(variable: &EnvVar, path: &str, errors: &mut Vec<FieldError>
     let place = format!("{path}.name");
     if variable.name.is_empty() {
         errors.push(FieldError::required(place, ""));
-    } else if !variable.name.chars().all(|c| (' '..='~').contains(&c) && c != '=') {
+    } else if !variable
+        .name
+        .chars()
+        .all(|c| (' '..='~').contains(&c) && c != '=')
+    {
         errors.push(FieldError::invalid(place, &variable.name, ENV_NAME));
     }
     if let Some(source) = &variable.value_from {
-        let has_value = variable.value.as_deref().is_some_and(|value| !value.is_empty());
+        let has_value = variable
+            .value
+            .as_deref()
+            .is_some_and(|value| !value.is_empty());
         validate_value_from(source, has_value, &format!("{path}.valueFrom"), errors);
     }
 }
@@ -185,11 +214,22 @@ fn validate_value_from(
         }
     }
     let keys = [
-        ("configMapKeyRef", source.config_map_key_ref.as_ref().map(|r| (&r.name, &r.key))),
-        ("secretKeyRef", source.secret_key_ref.as_ref().map(|r| (&r.name, &r.key))),
+        (
+            "configMapKeyRef",
+            source
+                .config_map_key_ref
+                .as_ref()
+                .map(|r| (&r.name, &r.key)),
+        ),
+        (
+            "secretKeyRef",
+            source.secret_key_ref.as_ref().map(|r| (&r.name, &r.key)),
+        ),
     ];
     for (field, reference) in keys {
-        let Some((name, key)) = reference else { continue };
+        let Some((name, key)) = reference else {
+            continue;
+        };
         for (part, value) in [("name", name), ("key", key)] {
             if value.is_empty() {
                 errors.push(FieldError::required(format!("{path}.{field}.{part}"), ""));
@@ -197,14 +237,20 @@ fn validate_value_from(
         }
     }
     if let Some(field) = &source.field_ref {
-        validate_env_field(&field.field_path, &format!("{path}.fieldRef.fieldPath"), errors);
+        validate_env_field(
+            &field.field_path,
+            &format!("{path}.fieldRef.fieldPath"),
+            errors,
+        );
     }
 }
 
 fn validate_env_field(field: &str, place: &str, errors: &mut Vec<FieldError>) {
     let subscripted = ["metadata.labels['", "metadata.annotations['"];
     let known = ENV_FIELDS.contains(&field)
-        || subscripted.iter().any(|start| field.starts_with(start) && field.ends_with("']"));
+        || subscripted
+            .iter()
+            .any(|start| field.starts_with(start) && field.ends_with("']"));
     if field.is_empty() {
         errors.push(FieldError::required(place, ""));
     } else if !known {
@@ -214,7 +260,10 @@ fn validate_env_field(field: &str, place: &str, errors: &mut Vec<FieldError>) {
 
 fn validate_env_from(source: &EnvFromSource, path: &str, errors: &mut Vec<FieldError>) {
     let given = [
-        ("configMapRef", source.config_map_ref.as_ref().map(|r| &r.name)),
+        (
+            "configMapRef",
+            source.config_map_ref.as_ref().map(|r| &r.name),
+        ),
         ("secretRef", source.secret_ref.as_ref().map(|r| &r.name)),
     ];
     match given.iter().filter(|(_, name)| name.is_some()).count() {
@@ -254,7 +303,11 @@ fn validate_mounts(
         if mount.mount_path.is_empty() {
             errors.push(FieldError::required(place, ""));
         } else if !paths.insert(&mount.mount_path) {
-            errors.push(FieldError::invalid(place, &mount.mount_path, "must be unique"));
+            errors.push(FieldError::invalid(
+                place,
+                &mount.mount_path,
+                "must be unique",
+            ));
         }
         if let Some(sub_path) = mount.sub_path.as_deref().filter(|p| !p.is_empty()) {
             validate_sub_path(sub_path, &format!("{path}.subPath"), errors);
@@ -264,10 +317,18 @@ fn validate_mounts(
 
 fn validate_sub_path(sub_path: &str, place: &str, errors: &mut Vec<FieldError>) {
     if sub_path.starts_with('/') {
-        errors.push(FieldError::invalid(place, sub_path, "must be a relative path"));
+        errors.push(FieldError::invalid(
+            place,
+            sub_path,
+            "must be a relative path",
+        ));
     }
     if sub_path.split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(place, sub_path, "must not contain '..'"));
+        errors.push(FieldError::invalid(
+            place,
+            sub_path,
+            "must not contain '..'",
+        ));
     }
 }
 
@@ -281,7 +342,10 @@ fn validate_security(container: &Container, path: &str, errors: &mut Vec<FieldEr
         let rule = "disallowed by cluster policy";
         errors.push(FieldError::forbidden(format!("{path}.privileged"), rule));
     }
-    for (field, id) in [("runAsUser", security.run_as_user), ("runAsGroup", security.run_as_group)] {
+    for (field, id) in [
+        ("runAsUser", security.run_as_user),
+        ("runAsGroup", security.run_as_group),
+    ] {
         if let Some(id) = id.filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
             let rule = "must be between 0 and 2147483647, inclusive";
             errors.push(FieldError::invalid(format!("{path}.{field}"), id, rule));

@@ -11,9 +11,12 @@ use crate::validation::FieldError;
 
 /// The Age of a custom resource: a date, where built-in kinds send a text.
 pub(super) fn age() -> Column {
-    cell("Age", "date", "Time since the object was created.", |object, now| {
-        Value::String(age_at(object, "/metadata/creationTimestamp", now))
-    })
+    cell(
+        "Age",
+        "date",
+        "Time since the object was created.",
+        |object, now| Value::String(age_at(object, "/metadata/creationTimestamp", now)),
+    )
 }
 
 /// A condition that no controller has looked at yet.
@@ -83,8 +86,7 @@ pub(super) fn validate_pattern(
     }
 }
 
-const HOSTNAME: &str =
-    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const HOSTNAME: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// Checks a host name, which may begin with `*.`.
 pub(super) fn validate_hostname(name: &str, path: &str, errors: &mut Vec<FieldError>) {

@@ -9,7 +9,9 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::Value;
 
 use super::quantities;
@@ -168,7 +170,10 @@ impl Node<'_, '_> {
 }
 
 fn is_integer<T>() -> bool {
-    matches!(std::any::type_name::<T>(), "i32" | "i64" | "u16" | "u32" | "u64")
+    matches!(
+        std::any::type_name::<T>(),
+        "i32" | "i64" | "u16" | "u32" | "u64"
+    )
 }
 
 /// The Go name of a Rust type. Only for messages: the name of a type is not a stable thing.
@@ -234,11 +239,7 @@ impl<'de> Node<'de, '_> {
     }
 
     /// `owner` is the struct whose fields these are; a map has none.
-    fn object<V: Visitor<'de>>(
-        self,
-        owner: Option<&str>,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn object<V: Visitor<'de>>(self, owner: Option<&str>, visitor: V) -> Result<V::Value, Error> {
         let Value::Object(map) = self.value else {
             return Err(self.mismatch::<V::Value>().at(self.path));
         };
@@ -252,7 +253,9 @@ impl<'de> Node<'de, '_> {
                 ..self
             },
         };
-        visitor.visit_map(fields).map_err(|error| error.at(self.path))
+        visitor
+            .visit_map(fields)
+            .map_err(|error| error.at(self.path))
     }
 
     fn array<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -263,7 +266,9 @@ impl<'de> Node<'de, '_> {
             items: items.iter().enumerate(),
             node: self,
         };
-        visitor.visit_seq(items).map_err(|error| error.at(self.path))
+        visitor
+            .visit_seq(items)
+            .map_err(|error| error.at(self.path))
     }
 }
 
@@ -311,8 +316,16 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        if let ("Quantity", Value::String(text)) = (name, self.value) {
-            quantities::check(text).map_err(|message| Error::at(de::Error::custom(message), self.path))?;
+        if name == "Quantity" {
+            // Whatever is not a number at all gets the message of an unreadable text.
+            let checked = match self.value {
+                Value::Number(_) => Ok(()),
+                Value::String(text) => quantities::check(text),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                    quantities::check("")
+                }
+            };
+            checked.map_err(|message| Error::at(de::Error::custom(message), self.path))?;
         }
         visitor
             .visit_newtype_struct(self)
@@ -323,7 +336,11 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         self.array(visitor)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         self.array(visitor)
     }
 
@@ -356,9 +373,7 @@ impl<'de> Deserializer<'de> for Node<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.value {
-            Value::String(text) => {
-                visitor.visit_enum(StrDeserializer::<Error>::new(text.as_str()))
-            }
+            Value::String(text) => visitor.visit_enum(StrDeserializer::<Error>::new(text.as_str())),
             _ => Err(self.mismatch::<V::Value>().at(self.path)),
         }
     }
@@ -386,7 +401,10 @@ where
 {
     type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
         let Some((key, value)) = self.entries.next() else {
             return Ok(None);
         };
@@ -418,7 +436,10 @@ struct Items<'de, 'p> {
 impl<'de> SeqAccess<'de> for Items<'de, '_> {
     type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
         let Some((index, value)) = self.items.next() else {
             return Ok(None);
         };
@@ -442,10 +463,13 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn refused<T: DeserializeOwned + fmt::Debug>(value: Value, path: &str, message: &str) {
-        match typed::<T>(&value) {
+    fn refused<T: DeserializeOwned + fmt::Debug>(value: &Value, path: &str, message: &str) {
+        match typed::<T>(value) {
             Err(Failure::Wrong(error)) => {
-                assert_eq!((error.path.as_str(), error.message.as_str()), (path, message));
+                assert_eq!(
+                    (error.path.as_str(), error.message.as_str()),
+                    (path, message)
+                );
             }
             other => panic!("expected a refusal, got {other:?}"),
         }
@@ -461,34 +485,38 @@ mod tests {
         let paths: Vec<&str> = unknown.iter().map(|field| field.0.as_str()).collect();
         assert_eq!(
             paths,
-            ["spec.bogus", "spec.template.spec.containers[0].imagee", "extra"]
+            [
+                "spec.bogus",
+                "spec.template.spec.containers[0].imagee",
+                "extra"
+            ]
         );
     }
 
     #[test]
     fn a_wrong_type_reads_as_in_go() {
         refused::<Deployment>(
-            json!({"spec": {"replicas": "three"}}),
+            &json!({"spec": {"replicas": "three"}}),
             "spec.replicas",
             "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
         );
         refused::<ConfigMap>(
-            json!({"data": ["a"]}),
+            &json!({"data": ["a"]}),
             "data",
             "json: cannot unmarshal array into Go struct field ConfigMap.data of type map[string]string",
         );
         refused::<ConfigMap>(
-            json!({"data": {"port": 80}}),
+            &json!({"data": {"port": 80}}),
             "data.port",
             "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
         );
         refused::<ConfigMap>(
-            json!({"metadata": {"finalizers": {}}}),
+            &json!({"metadata": {"finalizers": {}}}),
             "metadata.finalizers",
             "json: cannot unmarshal object into Go struct field ObjectMeta.metadata.finalizers of type []string",
         );
         refused::<Pod>(
-            json!({"spec": {"containers": {"name": "a"}}}),
+            &json!({"spec": {"containers": {"name": "a"}}}),
             "spec.containers",
             "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
         );
@@ -497,7 +525,7 @@ mod tests {
     #[test]
     fn a_quantity_is_checked_where_it_stands() {
         refused::<Pod>(
-            json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "lots"}}}]}}),
+            &json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "lots"}}}]}}),
             "spec.containers[0].resources.limits.cpu",
             "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
         );
@@ -506,7 +534,8 @@ mod tests {
     #[test]
     fn null_is_the_same_as_absent() {
         let (pod, unknown) =
-            typed::<Pod>(&json!({"metadata": {"creationTimestamp": null}, "status": null})).unwrap();
+            typed::<Pod>(&json!({"metadata": {"creationTimestamp": null}, "status": null}))
+                .unwrap();
         assert_eq!((pod, unknown), (Pod::default(), Vec::new()));
     }
 

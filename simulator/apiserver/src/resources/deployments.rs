@@ -18,12 +18,16 @@ pub(super) fn definition() -> ResourceDef {
             let ready = int_at(o, "/status/readyReplicas");
             format!("{ready}/{}", int_at(o, "/spec/replicas"))
         }),
-        count("Up-to-date", "Replicas made from the present template.", |o| {
-            int_at(o, "/status/updatedReplicas")
-        }),
-        count("Available", "Replicas ready for at least minReadySeconds.", |o| {
-            int_at(o, "/status/availableReplicas")
-        }),
+        count(
+            "Up-to-date",
+            "Replicas made from the present template.",
+            |o| int_at(o, "/status/updatedReplicas"),
+        ),
+        count(
+            "Available",
+            "Replicas ready for at least minReadySeconds.",
+            |o| int_at(o, "/status/availableReplicas"),
+        ),
         columns::age(),
     ];
     all.extend(columns::workload());
@@ -50,8 +54,10 @@ impl Kind for Deployment {
         let spec = self.spec.get_or_insert_default();
         pod_template::set_defaults(&mut spec.template);
         spec.replicas.get_or_insert(1);
-        spec.revision_history_limit.get_or_insert(REVISION_HISTORY_LIMIT);
-        spec.progress_deadline_seconds.get_or_insert(PROGRESS_DEADLINE_SECONDS);
+        spec.revision_history_limit
+            .get_or_insert(REVISION_HISTORY_LIMIT);
+        spec.progress_deadline_seconds
+            .get_or_insert(PROGRESS_DEADLINE_SECONDS);
         default_strategy(spec.strategy.get_or_insert_default());
     }
 
@@ -130,7 +136,11 @@ fn validate_rolling(rolling: &RollingUpdateDeployment, errors: &mut Vec<FieldErr
         errors.push(FieldError::invalid(path, unavailable, rule));
     }
     if pod_template::percent(unavailable).is_some_and(|percent| percent > 100) {
-        errors.push(FieldError::invalid(path, unavailable, "must not be greater than 100%"));
+        errors.push(FieldError::invalid(
+            path,
+            unavailable,
+            "must not be greater than 100%",
+        ));
     }
 }
 

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints};
 use serde_json::Value;
 
 use super::columns::{self, int_at, list_at, or_none, str_at, text};
-use super::syntax::{NameRule, name_problems, push_problems};
 use super::pod_spec_defaults;
+use super::syntax::{NameRule, name_problems, push_problems};
 use super::typed::{Kind, define, words};
 use super::{ResourceDef, Scope, ports};
 use crate::validation::FieldError;
@@ -81,7 +81,11 @@ fn validate_addresses(list: &[EndpointAddress], path: &str, errors: &mut Vec<Fie
 fn addresses(endpoints: &Value) -> String {
     let mut all = Vec::new();
     for subset in list_at(endpoints, "/subsets") {
-        let ips = || list_at(subset, "/addresses").iter().map(|address| str_at(address, "/ip"));
+        let ips = || {
+            list_at(subset, "/addresses")
+                .iter()
+                .map(|address| str_at(address, "/ip"))
+        };
         let ports = list_at(subset, "/ports");
         if ports.is_empty() {
             all.extend(ips().map(str::to_owned));

@@ -15,7 +15,9 @@ pub(super) fn definition() -> ResourceDef {
     ResourceDef {
         columns: vec![
             columns::name(),
-            text("AddressType", "IPv4, IPv6 or FQDN.", |o| str_at(o, "/addressType").to_owned()),
+            text("AddressType", "IPv4, IPv6 or FQDN.", |o| {
+                str_at(o, "/addressType").to_owned()
+            }),
             text("Ports", "Ports of every endpoint.", port_numbers),
             text("Endpoints", "Addresses.", addresses),
             columns::age(),
@@ -45,7 +47,11 @@ impl Kind for EndpointSlice {
         match self.address_type.as_str() {
             "" => errors.push(FieldError::required("addressType", "")),
             type_ if ADDRESS_TYPES.contains(&type_) => {}
-            type_ => errors.push(FieldError::not_supported("addressType", type_, ADDRESS_TYPES)),
+            type_ => errors.push(FieldError::not_supported(
+                "addressType",
+                type_,
+                ADDRESS_TYPES,
+            )),
         }
         validate_endpoints(self, errors);
         for (index, port) in self.ports.iter().flatten().enumerate() {
@@ -69,12 +75,19 @@ impl Kind for EndpointSlice {
 fn validate_endpoints(slice: &EndpointSlice, errors: &mut Vec<FieldError>) {
     let endpoints = slice.endpoints.as_deref().unwrap_or_default();
     if endpoints.len() > ENDPOINTS_MAX {
-        errors.push(FieldError::too_many("endpoints", endpoints.len(), ENDPOINTS_MAX));
+        errors.push(FieldError::too_many(
+            "endpoints",
+            endpoints.len(),
+            ENDPOINTS_MAX,
+        ));
     }
     for (index, endpoint) in endpoints.iter().enumerate() {
         let path = format!("endpoints[{index}].addresses");
         match endpoint.addresses.len() {
-            0 => errors.push(FieldError::required(&path, "must contain at least 1 address")),
+            0 => errors.push(FieldError::required(
+                &path,
+                "must contain at least 1 address",
+            )),
             count if count > ADDRESSES_MAX => {
                 errors.push(FieldError::too_many(&path, count, ADDRESSES_MAX));
             }
@@ -89,7 +102,11 @@ fn validate_endpoints(slice: &EndpointSlice, errors: &mut Vec<FieldError>) {
             };
             if !right {
                 let rule = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-                errors.push(FieldError::invalid(format!("{path}[{index}]"), address, rule));
+                errors.push(FieldError::invalid(
+                    format!("{path}[{index}]"),
+                    address,
+                    rule,
+                ));
             }
         }
     }
@@ -104,7 +121,11 @@ fn unset_or_three(items: &[String]) -> String {
 }
 
 fn port_numbers(slice: &Value) -> String {
-    let number = |port: &Value| port["port"].as_i64().map_or_else(|| "*".to_owned(), |p| p.to_string());
+    let number = |port: &Value| {
+        port["port"]
+            .as_i64()
+            .map_or_else(|| "*".to_owned(), |p| p.to_string())
+    };
     let numbers: Vec<String> = list_at(slice, "/ports").iter().map(number).collect();
     unset_or_three(&numbers)
 }
@@ -120,7 +141,7 @@ fn addresses(slice: &Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::columns::testing::row;
+    use super::super::testing::row;
     use super::*;
 
     #[test]
@@ -130,9 +151,18 @@ mod tests {
                 {"addresses": ["3.3.3.3"]}, {"addresses": ["4.4.4.4"]}]});
         assert_eq!(
             row(&definition(), &slice),
-            ["web-x", "IPv4", "8080", "1.1.1.1,2.2.2.2,3.3.3.3 + 1 more...", "<unknown>"]
+            [
+                "web-x",
+                "IPv4",
+                "8080",
+                "1.1.1.1,2.2.2.2,3.3.3.3 + 1 more...",
+                "<unknown>"
+            ]
         );
         let empty = json!({"metadata": {"name": "web-x"}, "addressType": "IPv4"});
-        assert_eq!(row(&definition(), &empty), ["web-x", "IPv4", "<unset>", "<unset>", "<unknown>"]);
+        assert_eq!(
+            row(&definition(), &empty),
+            ["web-x", "IPv4", "<unset>", "<unset>", "<unknown>"]
+        );
     }
 }

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::{Value, json};
 
-use super::{ResourceDef, Scope};
 use super::columns::{self, age_at, cell, count, int_at, str_at, str_or, text, wide};
 use super::typed::{Kind, define, words};
+use super::{ResourceDef, Scope};
 use crate::validation::FieldError;
 
 /// The definition of Event.
@@ -14,18 +14,29 @@ pub(super) fn definition() -> ResourceDef {
     ResourceDef {
         short_names: words(&["ev"]),
         columns: vec![
-            cell("Last Seen", "string", "When it happened last.", |o, now| json!(last_seen(o, now))),
-            text("Type", "Normal or Warning.", |o| str_at(o, "/type").to_owned()),
-            text("Reason", "Why, in one word.", |o| str_at(o, "/reason").to_owned()),
+            cell("Last Seen", "string", "When it happened last.", |o, now| {
+                json!(last_seen(o, now))
+            }),
+            text("Type", "Normal or Warning.", |o| {
+                str_at(o, "/type").to_owned()
+            }),
+            text("Reason", "Why, in one word.", |o| {
+                str_at(o, "/reason").to_owned()
+            }),
             text("Object", "What it happened to.", object),
             wide(text("Subobject", "Which part of the object.", |o| {
                 str_at(o, "/involvedObject/fieldPath").to_owned()
             })),
             wide(text("Source", "Who says so.", source)),
-            text("Message", "What happened.", |o| str_at(o, "/message").trim().to_owned()),
-            wide(cell("First Seen", "string", "When it happened first.", |o, now| {
-                json!(first_seen(o, now))
-            })),
+            text("Message", "What happened.", |o| {
+                str_at(o, "/message").trim().to_owned()
+            }),
+            wide(cell(
+                "First Seen",
+                "string",
+                "When it happened first.",
+                |o, now| json!(first_seen(o, now)),
+            )),
             wide(count("Count", "How often it happened.", |o| {
                 let count = int_at(o, "/count");
                 let series = int_at(o, "/series/count");
@@ -56,9 +67,17 @@ impl Kind for Event {
 
     fn validate(&self, errors: &mut Vec<FieldError>) {
         let own = self.metadata.namespace.as_deref().unwrap_or_default();
-        let about = self.involved_object.namespace.as_deref().unwrap_or_default();
+        let about = self
+            .involved_object
+            .namespace
+            .as_deref()
+            .unwrap_or_default();
         // An event about something cluster-scoped lives in the default namespace.
-        let fits = if about.is_empty() { matches!(own, "" | "default" | "kube-system") } else { about == own };
+        let fits = if about.is_empty() {
+            matches!(own, "" | "default" | "kube-system")
+        } else {
+            about == own
+        };
         if !fits {
             let rule = "does not match event.namespace";
             errors.push(FieldError::invalid("involvedObject.namespace", about, rule));
@@ -92,7 +111,11 @@ fn object(event: &Value) -> String {
 }
 
 fn source(event: &Value) -> String {
-    let component = str_or(event, "/source/component", str_at(event, "/reportingComponent"));
+    let component = str_or(
+        event,
+        "/source/component",
+        str_at(event, "/reportingComponent"),
+    );
     let host = str_or(event, "/source/host", str_at(event, "/reportingInstance"));
     if host.is_empty() {
         component.to_owned()
@@ -103,7 +126,7 @@ fn source(event: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::testing::row;
+    use super::super::testing::row;
     use super::*;
 
     #[test]
@@ -117,8 +140,18 @@ mod tests {
         });
         assert_eq!(
             row(&definition(), &event),
-            ["60s", "Normal", "Pulled", "pod/web-1", "spec.containers{web}", "kubelet, node-1",
-                "Image pulled", "60m", "3", "web-1.17"]
+            [
+                "60s",
+                "Normal",
+                "Pulled",
+                "pod/web-1",
+                "spec.containers{web}",
+                "kubelet, node-1",
+                "Image pulled",
+                "60m",
+                "3",
+                "web-1.17"
+            ]
         );
     }
 }

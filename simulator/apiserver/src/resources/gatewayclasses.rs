@@ -19,9 +19,12 @@ pub(super) fn definition() -> ResourceDef {
             text("Controller", "Who serves the class.", |o| {
                 str_at(o, "/spec/controllerName").to_owned()
             }),
-            cell("Accepted", "string", "Whether somebody serves it.", |o, _| {
-                condition(o, "Accepted").map_or(Value::Null, |c| c["status"].clone())
-            }),
+            cell(
+                "Accepted",
+                "string",
+                "Whether somebody serves it.",
+                |o, _| condition(o, "Accepted").map_or(Value::Null, |c| c["status"].clone()),
+            ),
             custom::age(),
             wide(cell("Description", "string", "For people.", |o, _| {
                 o["spec"]["description"].clone()
@@ -47,9 +50,9 @@ impl Kind for GatewayClass {
         let name = self.spec.controller_name.as_str();
         let path = "spec.controllerName";
         custom::validate_not_empty(name, path, errors);
-        let shaped = name
-            .split_once('/')
-            .is_some_and(|(domain, path)| lab_api::names::is_dns_subdomain(domain) && !path.is_empty());
+        let shaped = name.split_once('/').is_some_and(|(domain, path)| {
+            lab_api::names::is_dns_subdomain(domain) && !path.is_empty()
+        });
         let pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$";
         custom::validate_pattern(name, shaped, pattern, path, errors);
     }
@@ -57,7 +60,11 @@ impl Kind for GatewayClass {
     fn validate_update(&self, old: &Self, errors: &mut Vec<FieldError>) {
         if self.spec.controller_name != old.spec.controller_name {
             let name = &self.spec.controller_name;
-            errors.push(FieldError::invalid("spec.controllerName", name, "Value is immutable"));
+            errors.push(FieldError::invalid(
+                "spec.controllerName",
+                name,
+                "Value is immutable",
+            ));
         }
     }
 }

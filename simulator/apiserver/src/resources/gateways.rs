@@ -24,10 +24,15 @@ pub(super) fn definition() -> ResourceDef {
             text("Class", "Its GatewayClass.", |o| {
                 str_at(o, "/spec/gatewayClassName").to_owned()
             }),
-            cell("Address", "string", "Where it is reached.", |o, _| addresses(o)),
-            cell("Programmed", "string", "Whether it takes traffic.", |o, _| {
-                condition(o, "Programmed").map_or(Value::Null, |c| c["status"].clone())
+            cell("Address", "string", "Where it is reached.", |o, _| {
+                addresses(o)
             }),
+            cell(
+                "Programmed",
+                "string",
+                "Whether it takes traffic.",
+                |o, _| condition(o, "Programmed").map_or(Value::Null, |c| c["status"].clone()),
+            ),
             custom::age(),
         ],
         ..define::<Gateway>(GROUP, "Gateway", "gateways")
@@ -38,7 +43,11 @@ pub(super) fn definition() -> ResourceDef {
 fn addresses(gateway: &Value) -> Value {
     let all = list_at(gateway, "/status/addresses").iter();
     let values: Vec<&str> = all.map(|address| str_at(address, "/value")).collect();
-    if values.is_empty() { Value::Null } else { Value::String(values.join(",")) }
+    if values.is_empty() {
+        Value::Null
+    } else {
+        Value::String(values.join(","))
+    }
 }
 
 /// Most listeners of one Gateway.
@@ -109,7 +118,10 @@ fn validate_listener(listener: &Listener, path: &str, errors: &mut Vec<FieldErro
     if let Some(hostname) = listener.hostname.as_deref().filter(|name| !name.is_empty()) {
         custom::validate_hostname(hostname, &format!("{path}.hostname"), errors);
     }
-    let from = listener.allowed_routes.as_ref().and_then(|routes| routes.namespaces.as_ref());
+    let from = listener
+        .allowed_routes
+        .as_ref()
+        .and_then(|routes| routes.namespaces.as_ref());
     let from = from.and_then(|namespaces| namespaces.from.as_deref());
     let place = format!("{path}.allowedRoutes.namespaces.from");
     custom::validate_choice(from, &["All", "Selector", "Same"], &place, errors);
@@ -117,7 +129,8 @@ fn validate_listener(listener: &Listener, path: &str, errors: &mut Vec<FieldErro
 
 fn validate_uniqueness(listeners: &[Listener], path: &str, errors: &mut Vec<FieldError>) {
     let mut rules = Vec::new();
-    let of = |listener: &Listener, protocols: &[&str]| protocols.contains(&listener.protocol.as_str());
+    let of =
+        |listener: &Listener, protocols: &[&str]| protocols.contains(&listener.protocol.as_str());
     let any = |f: &dyn Fn(&Listener) -> bool| listeners.iter().any(f);
     if any(&|l| l.tls.is_some() && of(l, &["HTTP", "TCP", "UDP"])) {
         rules.push("tls must not be specified for protocols ['HTTP', 'TCP', 'UDP']");
@@ -135,8 +148,18 @@ fn validate_uniqueness(listeners: &[Listener], path: &str, errors: &mut Vec<Fiel
         rules.push("Listener name must be unique within the Gateway");
     }
     let mut places = BTreeSet::new();
-    if !listeners.iter().all(|l| places.insert((l.port, &l.protocol, l.hostname.as_deref().unwrap_or_default()))) {
+    if !listeners.iter().all(|l| {
+        places.insert((
+            l.port,
+            &l.protocol,
+            l.hostname.as_deref().unwrap_or_default(),
+        ))
+    }) {
         rules.push("Combination of port, protocol and hostname must be unique for each listener");
     }
-    errors.extend(rules.into_iter().map(|rule| custom::broken(path, "array", rule)));
+    errors.extend(
+        rules
+            .into_iter()
+            .map(|rule| custom::broken(path, "array", rule)),
+    );
 }

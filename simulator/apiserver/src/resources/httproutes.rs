@@ -18,7 +18,9 @@ pub(super) fn definition() -> ResourceDef {
         subresources: vec![Subresource::Status],
         columns: vec![
             columns::name(),
-            cell("Hostnames", "string", "Host names it matches.", |o, _| hostnames(o)),
+            cell("Hostnames", "string", "Host names it matches.", |o, _| {
+                hostnames(o)
+            }),
             custom::age(),
         ],
         ..define::<HTTPRoute>(GROUP, "HTTPRoute", "httproutes")
@@ -40,8 +42,15 @@ impl Kind for HTTPRoute {
     const OMITS_EMPTY: bool = false;
 
     fn set_defaults(&mut self) {
-        self.spec.parent_refs.iter_mut().flatten().for_each(default_parent);
-        let rules = self.spec.rules.get_or_insert_with(|| vec![HttpRouteRule::default()]);
+        self.spec
+            .parent_refs
+            .iter_mut()
+            .flatten()
+            .for_each(default_parent);
+        let rules = self
+            .spec
+            .rules
+            .get_or_insert_with(|| vec![HttpRouteRule::default()]);
         rules.iter_mut().for_each(default_rule);
     }
 
@@ -61,12 +70,18 @@ fn default_parent(parent: &mut ParentReference) {
 
 /// A rule without matches takes every request.
 fn default_rule(rule: &mut HttpRouteRule) {
-    let matches = rule.matches.get_or_insert_with(|| vec![HttpRouteMatch::default()]);
+    let matches = rule
+        .matches
+        .get_or_insert_with(|| vec![HttpRouteMatch::default()]);
     matches.iter_mut().for_each(default_match);
     rule.filters.iter_mut().flatten().for_each(default_filter);
     for backend in rule.backend_refs.iter_mut().flatten() {
         default_backend(backend);
-        backend.filters.iter_mut().flatten().for_each(default_filter);
+        backend
+            .filters
+            .iter_mut()
+            .flatten()
+            .for_each(default_filter);
     }
 }
 
@@ -91,7 +106,10 @@ fn default_filter(filter: &mut HttpRouteFilter) {
     if let Some(redirect) = &mut filter.request_redirect {
         redirect.status_code.get_or_insert(FOUND);
     }
-    let mirror = filter.request_mirror.as_mut().and_then(|mirror| mirror.get_mut("backendRef"));
+    let mirror = filter
+        .request_mirror
+        .as_mut()
+        .and_then(|mirror| mirror.get_mut("backendRef"));
     if let Some(Value::Object(backend)) = mirror {
         backend.entry("group").or_insert_with(|| json!(""));
         backend.entry("kind").or_insert_with(|| json!("Service"));

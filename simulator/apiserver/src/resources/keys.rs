@@ -18,7 +18,11 @@ pub(super) fn validate_keys<'a>(
     for (key, size) in entries {
         total += size;
         let place = format!("{path}[{key}]");
-        errors.extend(key_problems(key).into_iter().map(|p| FieldError::invalid(&place, key, p)));
+        errors.extend(
+            key_problems(key)
+                .into_iter()
+                .map(|p| FieldError::invalid(&place, key, p)),
+        );
     }
     if total > TOTAL_MAX {
         errors.push(FieldError::too_long(path, TOTAL_MAX));

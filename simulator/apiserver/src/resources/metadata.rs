@@ -26,8 +26,15 @@ pub(super) fn validate(object: &Value, scope: Scope, names: NameRule) -> Vec<Fie
     validate_name(&meta, names, &mut errors);
     validate_namespace(&meta, scope, &mut errors);
     validate_labels(meta.labels.as_ref(), "metadata.labels", &mut errors);
-    validate_annotations(meta.annotations.as_ref(), "metadata.annotations", &mut errors);
-    validate_owners(meta.owner_references.as_deref().unwrap_or_default(), &mut errors);
+    validate_annotations(
+        meta.annotations.as_ref(),
+        "metadata.annotations",
+        &mut errors,
+    );
+    validate_owners(
+        meta.owner_references.as_deref().unwrap_or_default(),
+        &mut errors,
+    );
     for (index, finalizer) in meta.finalizers.iter().flatten().enumerate() {
         validate_finalizer(finalizer, index, &mut errors);
     }
@@ -35,7 +42,11 @@ pub(super) fn validate(object: &Value, scope: Scope, names: NameRule) -> Vec<Fie
 }
 
 fn validate_name(meta: &ObjectMeta, rule: NameRule, errors: &mut Vec<FieldError>) {
-    if let Some(prefix) = meta.generate_name.as_deref().filter(|prefix| !prefix.is_empty()) {
+    if let Some(prefix) = meta
+        .generate_name
+        .as_deref()
+        .filter(|prefix| !prefix.is_empty())
+    {
         // A prefix may end in a dash: the suffix follows it.
         let problems = name_problems(prefix.trim_end_matches('-'), rule);
         push_problems(errors, "metadata.generateName", prefix, problems);
@@ -86,7 +97,8 @@ fn validate_owners(owners: &[OwnerReference], errors: &mut Vec<FieldError>) {
 fn validate_finalizer(finalizer: &str, index: usize, errors: &mut Vec<FieldError>) {
     let path = format!("metadata.finalizers[{index}]");
     let problems = qualified_name_problems(finalizer);
-    if problems.is_empty() && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
+    if problems.is_empty() && !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer)
+    {
         let detail = "name is neither a standard finalizer name nor is it fully qualified";
         errors.push(FieldError::invalid(path, finalizer, detail));
     } else {
@@ -101,7 +113,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn case(metadata: Value, expected: &[&str]) {
+    fn case(metadata: &Value, expected: &[&str]) {
         let object = json!({ "metadata": metadata });
         let errors = validate(&object, Scope::Namespaced, NameRule::DnsSubdomain);
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -113,29 +125,32 @@ mod tests {
 
     #[test]
     fn metadata_mistakes_are_named() {
-        case(json!({"name": "web-1", "namespace": "default"}), &[]);
+        case(&json!({"name": "web-1", "namespace": "default"}), &[]);
         case(
-            json!({"namespace": "default"}),
+            &json!({"namespace": "default"}),
             &["metadata.name: Required value: name or generateName is required"],
         );
         case(
-            json!({"name": "My_App", "namespace": "default"}),
+            &json!({"name": "My_App", "namespace": "default"}),
             &[r#"metadata.name: Invalid value: "My_App": a lowercase RFC 1123 subdomain"#],
         );
         case(
-            json!({"name": "a", "namespace": "default", "labels": {"a b": "x", "app": "-"}}),
+            &json!({"name": "a", "namespace": "default", "labels": {"a b": "x", "app": "-"}}),
             &[
                 r#"metadata.labels: Invalid value: "a b": name part must consist"#,
                 r#"metadata.labels: Invalid value: "-": a valid label must be"#,
             ],
         );
         case(
-            json!({"name": "a", "namespace": "default", "annotations": {"x/y/z": ""}}),
+            &json!({"name": "a", "namespace": "default", "annotations": {"x/y/z": ""}}),
             &[r#"metadata.annotations: Invalid value: "x/y/z": a qualified name must consist"#],
         );
-        case(json!({"name": "a"}), &["metadata.namespace: Required value"]);
         case(
-            json!({"name": "a", "namespace": "b", "finalizers": ["x.y", "x.y/z", "orphan"]}),
+            &json!({"name": "a"}),
+            &["metadata.namespace: Required value"],
+        );
+        case(
+            &json!({"name": "a", "namespace": "b", "finalizers": ["x.y", "x.y/z", "orphan"]}),
             &[r#"metadata.finalizers[0]: Invalid value: "x.y": name is neither a standard"#],
         );
     }

@@ -21,6 +21,8 @@ mod httproutes;
 mod keys;
 mod leases;
 mod metadata;
+#[cfg(test)]
+mod mistakes;
 mod namespaces;
 mod nodes;
 mod pod_columns;
@@ -34,6 +36,8 @@ mod quantities;
 mod replicasets;
 mod resource_requirements;
 mod route_validation;
+#[cfg(test)]
+mod rows;
 mod secrets;
 mod service_addresses;
 mod service_defaults;
@@ -41,6 +45,8 @@ mod service_validation;
 mod serviceaccounts;
 mod services;
 mod syntax;
+#[cfg(test)]
+mod testing;
 mod typed;
 mod volumes;
 
@@ -135,6 +141,9 @@ pub struct ResourceDef {
     pub strategy: Arc<dyn Strategy>,
 }
 
+/// What a column shows of an object at a moment.
+pub type Cell = Arc<dyn Fn(&Value, Timestamp) -> Value + Send + Sync>;
+
 /// One column of a Table.
 #[derive(Clone)]
 pub struct Column {
@@ -149,7 +158,7 @@ pub struct Column {
     /// 0 is always shown, 1 only with `-o wide`.
     pub priority: i32,
     /// The cell for an object at a moment.
-    pub cell: Arc<dyn Fn(&Value, Timestamp) -> Value + Send + Sync>,
+    pub cell: Cell,
 }
 
 /// Facts that preparing an object may need.
@@ -201,7 +210,11 @@ pub trait Strategy: Send + Sync {
     }
 
     /// Sets what only the server may set on a new object, and drops what a client may not.
-    fn prepare_for_create(&self, object: &mut Value, context: &PrepareContext<'_>) -> Result<(), FieldError> {
+    fn prepare_for_create(
+        &self,
+        object: &mut Value,
+        context: &PrepareContext<'_>,
+    ) -> Result<(), FieldError> {
         let _ = (object, context);
         Ok(())
     }

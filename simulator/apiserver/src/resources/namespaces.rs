@@ -18,9 +18,11 @@ pub(super) fn definition() -> ResourceDef {
         subresources: vec![Subresource::Status, Subresource::Finalize],
         columns: vec![
             columns::name(),
-            text("Status", "Active, or Terminating while its contents go.", |o| {
-                str_at(o, "/status/phase").to_owned()
-            }),
+            text(
+                "Status",
+                "Active, or Terminating while its contents go.",
+                |o| str_at(o, "/status/phase").to_owned(),
+            ),
             columns::age(),
         ],
         ..define::<Namespace>("", "Namespace", "namespaces")
@@ -38,7 +40,11 @@ impl Kind for Namespace {
             phase: Some("Active".to_owned()),
             ..NamespaceStatus::default()
         });
-        let finalizers = self.spec.get_or_insert_default().finalizers.get_or_insert_default();
+        let finalizers = self
+            .spec
+            .get_or_insert_default()
+            .finalizers
+            .get_or_insert_default();
         if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
             finalizers.push(FINALIZER.to_owned());
         }
@@ -56,7 +62,10 @@ impl Kind for Namespace {
     }
 
     fn delays_deletion(&self) -> bool {
-        let finalizers = self.spec.as_ref().and_then(|spec| spec.finalizers.as_deref());
+        let finalizers = self
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.finalizers.as_deref());
         finalizers.is_some_and(|finalizers| !finalizers.is_empty())
     }
 

@@ -25,15 +25,28 @@ pub(super) fn definition() -> ResourceDef {
         subresources: vec![Subresource::Status],
         columns: vec![
             columns::name(),
-            text("Status", "Whether it runs pods, and takes new ones.", status),
+            text(
+                "Status",
+                "Whether it runs pods, and takes new ones.",
+                status,
+            ),
             text("Roles", "What the node is for.", roles),
             columns::age(),
             info("Version", "Version of its agent.", "kubeletVersion", ""),
-            wide(text("Internal-IP", "Address in the cluster.", |o| address(o, "InternalIP"))),
-            wide(text("External-IP", "Address outside.", |o| address(o, "ExternalIP"))),
+            wide(text("Internal-IP", "Address in the cluster.", |o| {
+                address(o, "InternalIP")
+            })),
+            wide(text("External-IP", "Address outside.", |o| {
+                address(o, "ExternalIP")
+            })),
             wide(info("OS-Image", "Operating system.", "osImage", UNKNOWN)),
             wide(info("Kernel-Version", "Kernel.", "kernelVersion", UNKNOWN)),
-            wide(info("Container-Runtime", "What runs containers.", "containerRuntimeVersion", UNKNOWN)),
+            wide(info(
+                "Container-Runtime",
+                "What runs containers.",
+                "containerRuntimeVersion",
+                UNKNOWN,
+            )),
         ],
         ..define::<Node>("", "Node", "nodes")
     }
@@ -80,7 +93,12 @@ impl Kind for Node {
 
 fn validate_taint(taint: &Taint, path: &str, errors: &mut Vec<FieldError>) {
     let key = &taint.key;
-    push_problems(errors, &format!("{path}.key"), key, qualified_name_problems(key));
+    push_problems(
+        errors,
+        &format!("{path}.key"),
+        key,
+        qualified_name_problems(key),
+    );
     let place = format!("{path}.effect");
     match taint.effect.as_str() {
         "" => errors.push(FieldError::required(place, "")),
@@ -119,14 +137,16 @@ fn roles(node: &Value) -> String {
 fn address(node: &Value, type_: &str) -> String {
     let mut addresses = list_at(node, "/status/addresses").iter();
     let found = addresses.find(|address| address["type"] == type_);
-    found.map_or(NONE, |address| str_at(address, "/address")).to_owned()
+    found
+        .map_or(NONE, |address| str_at(address, "/address"))
+        .to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::columns::testing::row;
+    use super::super::testing::row;
     use super::*;
 
     #[test]
@@ -142,8 +162,18 @@ mod tests {
         });
         assert_eq!(
             row(&definition(), &node),
-            ["node-1", "Ready", "control-plane,worker", "60m", "v1.36.0", "10.89.0.11", NONE,
-                "devops-lab", UNKNOWN, UNKNOWN]
+            [
+                "node-1",
+                "Ready",
+                "control-plane,worker",
+                "60m",
+                "v1.36.0",
+                "10.89.0.11",
+                NONE,
+                "devops-lab",
+                UNKNOWN,
+                UNKNOWN
+            ]
         );
         node["spec"] = json!({"unschedulable": true});
         node["status"]["conditions"][0]["status"] = json!("Unknown");

@@ -15,9 +15,12 @@ pub(super) fn all() -> Vec<Column> {
         columns::name(),
         text("Ready", "Ready containers of all containers.", ready),
         text("Status", "What the pod does, or why it does not.", status),
-        cell("Restarts", "string", "Restarts of its containers, and the last one.", |pod, now| {
-            json!(restarts(pod, now))
-        }),
+        cell(
+            "Restarts",
+            "string",
+            "Restarts of its containers, and the last one.",
+            |pod, now| json!(restarts(pod, now)),
+        ),
         columns::age(),
         wide(text("IP", "Address of the pod.", |pod| {
             let first = str_at(pod, "/status/podIPs/0/ip");
@@ -26,10 +29,16 @@ pub(super) fn all() -> Vec<Column> {
         wide(text("Node", "Node that runs the pod.", |pod| {
             str_or(pod, "/spec/nodeName", NONE).to_owned()
         })),
-        wide(text("Nominated Node", "Node where preemption makes room.", |pod| {
-            str_or(pod, "/status/nominatedNodeName", NONE).to_owned()
-        })),
-        wide(text("Readiness Gates", "Conditions that readiness also needs.", readiness_gates)),
+        wide(text(
+            "Nominated Node",
+            "Node where preemption makes room.",
+            |pod| str_or(pod, "/status/nominatedNodeName", NONE).to_owned(),
+        )),
+        wide(text(
+            "Readiness Gates",
+            "Conditions that readiness also needs.",
+            readiness_gates,
+        )),
     ]
 }
 
@@ -44,7 +53,9 @@ fn is_true(value: &Value, field: &str) -> bool {
 /// Names of the init containers that keep running.
 fn sidecars(pod: &Value) -> Vec<&str> {
     let init = list_at(pod, "/spec/initContainers").iter();
-    init.filter(|c| is_sidecar(c)).filter_map(|c| c["name"].as_str()).collect()
+    init.filter(|c| is_sidecar(c))
+        .filter_map(|c| c["name"].as_str())
+        .collect()
 }
 
 fn init_statuses(pod: &Value) -> &[Value] {
@@ -58,7 +69,8 @@ fn container_statuses(pod: &Value) -> &[Value] {
 fn ready(pod: &Value) -> String {
     let sidecars = sidecars(pod);
     let total = list_at(pod, "/spec/containers").len() + sidecars.len();
-    let running = |status: &&Value| is_true(status, "ready") && status["state"].get("running").is_some();
+    let running =
+        |status: &&Value| is_true(status, "ready") && status["state"].get("running").is_some();
     let main = container_statuses(pod).iter().filter(running).count();
     let started = |status: &&Value| {
         let name = status["name"].as_str().unwrap_or_default();
@@ -114,7 +126,9 @@ fn initializing(pod: &Value) -> Option<String> {
         let waiting = str_at(state, "/waiting/reason");
         return Some(match terminated {
             Some(terminated) => format!("Init:{}", exit_reason(terminated)),
-            None if !waiting.is_empty() && waiting != "PodInitializing" => format!("Init:{waiting}"),
+            None if !waiting.is_empty() && waiting != "PodInitializing" => {
+                format!("Init:{waiting}")
+            }
             None => format!("Init:{index}/{total}"),
         });
     }
@@ -188,17 +202,17 @@ fn readiness_gates(pod: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::testing::row;
+    use super::super::testing::row;
     use super::*;
 
     /// Checks Ready, Status and Restarts.
     #[track_caller]
-    fn case(pod: Value, expected: [&str; 3]) {
-        let cells = row(&super::super::pods::definition(), &pod);
+    fn case(pod: &Value, expected: [&str; 3]) {
+        let cells = row(&super::super::pods::definition(), pod);
         assert_eq!(&cells[1..4], expected);
     }
 
-    fn pod(phase: &str, status: Value) -> Value {
+    fn pod(phase: &str, status: &Value) -> Value {
         let mut pod = json!({
             "metadata": {"name": "p"},
             "spec": {"containers": [{"name": "a"}, {"name": "b"}]},
@@ -216,60 +230,84 @@ mod tests {
 
     #[test]
     fn a_pod_says_what_it_does() {
-        case(pod("Pending", json!({})), ["0/2", "Pending", "0"]);
+        case(&pod("Pending", &json!({})), ["0/2", "Pending", "0"]);
         case(
-            pod("Running", json!({"containerStatuses": [running("a"), running("b")]})),
+            &pod(
+                "Running",
+                &json!({"containerStatuses": [running("a"), running("b")]}),
+            ),
             ["2/2", "Running", "0"],
         );
         case(
-            pod("Pending", json!({"containerStatuses": [running("a"),
-                {"name": "b", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]})),
+            &pod(
+                "Pending",
+                &json!({"containerStatuses": [running("a"),
+                {"name": "b", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}),
+            ),
             ["1/2", "ImagePullBackOff", "0"],
         );
         case(
-            pod("Running", json!({"containerStatuses": [running("a"), {
+            &pod(
+                "Running",
+                &json!({"containerStatuses": [running("a"), {
                 "name": "b", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                "lastState": {"terminated": {"finishedAt": "2026-01-01T00:55:00Z"}}}]})),
+                "lastState": {"terminated": {"finishedAt": "2026-01-01T00:55:00Z"}}}]}),
+            ),
             ["1/2", "CrashLoopBackOff", "3 (5m ago)"],
         );
         case(
-            pod("Failed", json!({"containerStatuses": [
-                {"name": "a", "state": {"terminated": {"exitCode": 3}}}]})),
+            &pod(
+                "Failed",
+                &json!({"containerStatuses": [
+                {"name": "a", "state": {"terminated": {"exitCode": 3}}}]}),
+            ),
             ["0/2", "ExitCode:3", "0"],
         );
         case(
-            pod("Failed", json!({"reason": "Evicted"})),
+            &pod("Failed", &json!({"reason": "Evicted"})),
             ["0/2", "Evicted", "0"],
         );
         case(
-            pod("Succeeded", json!({"containerStatuses": [
-                {"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}]})),
+            &pod(
+                "Succeeded",
+                &json!({"containerStatuses": [
+                {"name": "a", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}]}),
+            ),
             ["0/2", "Completed", "0"],
         );
     }
 
     #[test]
     fn a_deleted_pod_is_terminating_until_it_ends() {
-        let mut deleted = pod("Running", json!({"containerStatuses": [running("a"), running("b")]}));
+        let mut deleted = pod(
+            "Running",
+            &json!({"containerStatuses": [running("a"), running("b")]}),
+        );
         deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        case(deleted, ["2/2", "Terminating", "0"]);
+        case(&deleted, ["2/2", "Terminating", "0"]);
     }
 
     #[test]
     fn init_containers_and_sidecars_have_their_say() {
-        let mut initializing = pod("Pending", json!({"initContainerStatuses": [
+        let mut initializing = pod(
+            "Pending",
+            &json!({"initContainerStatuses": [
             {"name": "i", "restartCount": 2, "state": {"terminated": {"exitCode": 0}}},
-            {"name": "j", "state": {"running": {}}}]}));
+            {"name": "j", "state": {"running": {}}}]}),
+        );
         initializing["spec"]["initContainers"] = json!([{"name": "i"}, {"name": "j"}]);
-        case(initializing.clone(), ["0/2", "Init:1/2", "2"]);
+        case(&initializing, ["0/2", "Init:1/2", "2"]);
         initializing["status"]["initContainerStatuses"][1]["state"] =
             json!({"terminated": {"exitCode": 1, "reason": "Error"}});
-        case(initializing, ["0/2", "Init:Error", "2"]);
+        case(&initializing, ["0/2", "Init:Error", "2"]);
 
-        let mut sidecar = pod("Running", json!({
+        let mut sidecar = pod(
+            "Running",
+            &json!({
             "initContainerStatuses": [running("s")],
-            "containerStatuses": [running("a"), running("b")]}));
+            "containerStatuses": [running("a"), running("b")]}),
+        );
         sidecar["spec"]["initContainers"] = json!([{"name": "s", "restartPolicy": "Always"}]);
-        case(sidecar, ["3/3", "Running", "0"]);
+        case(&sidecar, ["3/3", "Running", "0"]);
     }
 }

@@ -1,8 +1,9 @@
 //! What a pod's author left out (`k8s.io/kubernetes/pkg/apis/core/v1/defaults.go`).
 
 use k8s_openapi::api::core::v1::{
-    AzureDiskVolumeSource, Container, EmptyDirVolumeSource, EnvVar, HTTPGetAction, LifecycleHandler,
-    ObjectFieldSelector, PodSpec, Probe, ProjectedVolumeSource, ResourceFieldSelector, Volume,
+    AzureDiskVolumeSource, Container, EmptyDirVolumeSource, EnvVar, HTTPGetAction,
+    LifecycleHandler, ObjectFieldSelector, PodSpec, Probe, ProjectedVolumeSource,
+    ResourceFieldSelector, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use lab_api::names::DEFAULT_SCHEDULER;
@@ -84,7 +85,10 @@ fn container(container: &mut Container) {
     let image = container.image.as_deref().unwrap_or_default();
     let policy = pull_policy(image);
     text(&mut container.image_pull_policy, policy);
-    text(&mut container.termination_message_path, "/dev/termination-log");
+    text(
+        &mut container.termination_message_path,
+        "/dev/termination-log",
+    );
     text(&mut container.termination_message_policy, "File");
     container.resources.get_or_insert_default();
     for port in container.ports.iter_mut().flatten() {
@@ -101,24 +105,19 @@ fn container(container: &mut Container) {
         let handlers = [&mut lifecycle.post_start, &mut lifecycle.pre_stop];
         handlers.into_iter().flatten().for_each(handler);
     }
-    if let Some(security) = &mut container.security_context {
-        text_if_some(&mut security.proc_mount);
-    }
 }
 
-/// `procMount: ""` means the default mount.
-fn text_if_some(proc_mount: &mut Option<String>) {
-    if proc_mount.is_some() {
-        text(proc_mount, "Default");
-    }
-}
-
-/// `Always` for `latest`, whose meaning changes; `IfNotPresent` for any other tag or digest.
+/// `Always` for `latest`, whose meaning changes; `IfNotPresent` for any other tag or digest,
+/// and for what is no image reference at all.
 fn pull_policy(image: &str) -> &'static str {
     let name = image.rsplit('/').next().unwrap_or_default();
-    let pinned = image.contains('@');
     let tag = name.split_once(':').map_or("latest", |(_, tag)| tag);
-    if !pinned && tag == "latest" {
+    let repository = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let readable = name
+        .split(':')
+        .next()
+        .is_some_and(|name| name.chars().all(repository));
+    if tag == "latest" && readable && !image.contains('@') {
         "Always"
     } else {
         "IfNotPresent"
@@ -128,7 +127,10 @@ fn pull_policy(image: &str) -> &'static str {
 fn variable(variable: &mut EnvVar) {
     if let Some(source) = &mut variable.value_from {
         source.field_ref.iter_mut().for_each(field);
-        source.resource_field_ref.iter_mut().for_each(resource_field);
+        source
+            .resource_field_ref
+            .iter_mut()
+            .for_each(resource_field);
     }
 }
 
@@ -137,7 +139,9 @@ fn field(selector: &mut ObjectFieldSelector) {
 }
 
 fn resource_field(selector: &mut ResourceFieldSelector) {
-    selector.divisor.get_or_insert_with(|| Quantity("0".to_owned()));
+    selector
+        .divisor
+        .get_or_insert_with(|| Quantity("0".to_owned()));
 }
 
 fn probe(probe: &mut Probe) {
@@ -190,7 +194,10 @@ fn projected(projected: &mut ProjectedVolumeSource) {
         if let Some(token) = &mut source.service_account_token {
             token.expiration_seconds.get_or_insert(TOKEN_SECONDS);
         }
-        let items = source.downward_api.iter_mut().flat_map(|d| d.items.iter_mut().flatten());
+        let items = source
+            .downward_api
+            .iter_mut()
+            .flat_map(|d| d.items.iter_mut().flatten());
         for item in items {
             item.field_ref.iter_mut().for_each(field);
             item.resource_field_ref.iter_mut().for_each(resource_field);
@@ -214,7 +221,10 @@ fn cloud_volume(volume: &mut Volume) {
         text(&mut scale_io.fs_type, "xfs");
     }
     volume.azure_disk.iter_mut().for_each(azure_disk);
-    let template = volume.ephemeral.as_mut().and_then(|e| e.volume_claim_template.as_mut());
+    let template = volume
+        .ephemeral
+        .as_mut()
+        .and_then(|e| e.volume_claim_template.as_mut());
     if let Some(template) = template {
         text(&mut template.spec.volume_mode, "Filesystem");
     }
@@ -246,7 +256,12 @@ mod tests {
         for always in ["nginx", "nginx:latest", "localhost:5001/shop", "a/b:latest"] {
             assert_eq!(pull_policy(always), "Always", "{always}");
         }
-        for pinned in ["nginx:1.27", "localhost:5001/shop:v1", "nginx@sha256:ab"] {
+        for pinned in [
+            "nginx:1.27",
+            "localhost:5001/shop:v1",
+            "nginx@sha256:ab",
+            "<your-image>",
+        ] {
             assert_eq!(pull_policy(pinned), "IfNotPresent", "{pinned}");
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Toleration};
 
 use super::containers::{self, Scene};
-use super::syntax::{NameRule, 
-    label_value_problems, name_problems, push_problems, qualified_name_problems,
+use super::syntax::{
+    NameRule, label_value_problems, name_problems, push_problems, qualified_name_problems,
     validate_labels,
 };
 use super::volumes;
@@ -27,7 +27,10 @@ pub(super) fn validate(spec: &PodSpec, path: &str, errors: &mut Vec<FieldError>)
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
     let main = list(&spec.containers, "containers");
-    let init = list(spec.init_containers.as_deref().unwrap_or_default(), "initContainers");
+    let init = list(
+        spec.init_containers.as_deref().unwrap_or_default(),
+        "initContainers",
+    );
     for (container, place) in main.chain(init) {
         containers::validate(container, &format!("{path}.{place}"), &mut scene, errors);
     }
@@ -38,7 +41,11 @@ pub(super) fn validate(spec: &PodSpec, path: &str, errors: &mut Vec<FieldError>)
     validate_policies(spec, path, errors);
     validate_numbers(spec, path, errors);
     validate_names(spec, path, errors);
-    validate_labels(spec.node_selector.as_ref(), &format!("{path}.nodeSelector"), errors);
+    validate_labels(
+        spec.node_selector.as_ref(),
+        &format!("{path}.nodeSelector"),
+        errors,
+    );
     for (index, toleration) in spec.tolerations.iter().flatten().enumerate() {
         validate_toleration(toleration, &format!("{path}.tolerations[{index}]"), errors);
     }
@@ -107,15 +114,28 @@ fn validate_numbers(spec: &PodSpec, path: &str, errors: &mut Vec<FieldError>) {
 
 fn validate_names(spec: &PodSpec, path: &str, errors: &mut Vec<FieldError>) {
     let fields = [
-        ("serviceAccountName", &spec.service_account_name, NameRule::DnsSubdomain),
+        (
+            "serviceAccountName",
+            &spec.service_account_name,
+            NameRule::DnsSubdomain,
+        ),
         ("nodeName", &spec.node_name, NameRule::DnsSubdomain),
         ("hostname", &spec.hostname, NameRule::DnsLabel),
         ("subdomain", &spec.subdomain, NameRule::DnsLabel),
-        ("runtimeClassName", &spec.runtime_class_name, NameRule::DnsSubdomain),
+        (
+            "runtimeClassName",
+            &spec.runtime_class_name,
+            NameRule::DnsSubdomain,
+        ),
     ];
     for (field, name, rule) in fields {
         if let Some(name) = name.as_deref().filter(|name| !name.is_empty()) {
-            push_problems(errors, &format!("{path}.{field}"), name, name_problems(name, rule));
+            push_problems(
+                errors,
+                &format!("{path}.{field}"),
+                name,
+                name_problems(name, rule),
+            );
         }
     }
 }
@@ -125,10 +145,19 @@ fn validate_toleration(toleration: &Toleration, path: &str, errors: &mut Vec<Fie
     let operator = toleration.operator.as_deref().unwrap_or_default();
     let value = toleration.value.as_deref().unwrap_or_default();
     if !key.is_empty() {
-        push_problems(errors, &format!("{path}.key"), key, qualified_name_problems(key));
+        push_problems(
+            errors,
+            &format!("{path}.key"),
+            key,
+            qualified_name_problems(key),
+        );
     } else if operator != "Exists" {
         let rule = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-        errors.push(FieldError::invalid(format!("{path}.operator"), operator, rule));
+        errors.push(FieldError::invalid(
+            format!("{path}.operator"),
+            operator,
+            rule,
+        ));
     }
     let place = format!("{path}.operator");
     match operator {
@@ -138,11 +167,19 @@ fn validate_toleration(toleration: &Toleration, path: &str, errors: &mut Vec<Fie
             let rule = "value must be empty when `operator` is 'Exists'";
             errors.push(FieldError::invalid(place, toleration, rule));
         }
-        _ => errors.push(FieldError::not_supported(place, operator, &["Equal", "Exists"])),
+        _ => errors.push(FieldError::not_supported(
+            place,
+            operator,
+            &["Equal", "Exists"],
+        )),
     }
     let effect = toleration.effect.as_deref().unwrap_or_default();
     if !effect.is_empty() && !EFFECTS.contains(&effect) {
-        errors.push(FieldError::not_supported(format!("{path}.effect"), effect, EFFECTS));
+        errors.push(FieldError::not_supported(
+            format!("{path}.effect"),
+            effect,
+            EFFECTS,
+        ));
     }
     if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
         let rule = "effect must be 'NoExecute' when `tolerationSeconds` is set";

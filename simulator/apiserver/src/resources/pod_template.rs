@@ -27,29 +27,50 @@ pub(super) fn validate(
     errors: &mut Vec<FieldError>,
 ) {
     validate_selector(selector, "spec.selector", errors);
-    let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+    let labels = template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.labels.as_ref());
     // An absent selector selects nothing, so it matches no template either.
     let matches = !is_empty(selector)
         && Selector::from_label_selector(selector).matches(labels.unwrap_or(&Default::default()));
     if !matches {
         let rule = "`selector` does not match template `labels`";
-        errors.push(FieldError::invalid("spec.template.metadata.labels", labels, rule));
+        errors.push(FieldError::invalid(
+            "spec.template.metadata.labels",
+            labels,
+            rule,
+        ));
     }
     validate_template(template, errors);
 }
 
 fn is_empty(selector: &LabelSelector) -> bool {
-    selector.match_labels.as_ref().is_none_or(|labels| labels.is_empty())
-        && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+    selector
+        .match_labels
+        .as_ref()
+        .is_none_or(|labels| labels.is_empty())
+        && selector
+            .match_expressions
+            .as_ref()
+            .is_none_or(Vec::is_empty)
 }
 
 fn validate_selector(selector: &LabelSelector, path: &str, errors: &mut Vec<FieldError>) {
     if is_empty(selector) {
         errors.push(FieldError::required(path, ""));
     }
-    validate_labels(selector.match_labels.as_ref(), &format!("{path}.matchLabels"), errors);
+    validate_labels(
+        selector.match_labels.as_ref(),
+        &format!("{path}.matchLabels"),
+        errors,
+    );
     for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
-        validate_expression(expression, &format!("{path}.matchExpressions[{index}]"), errors);
+        validate_expression(
+            expression,
+            &format!("{path}.matchExpressions[{index}]"),
+            errors,
+        );
     }
 }
 
@@ -59,7 +80,12 @@ fn validate_expression(
     errors: &mut Vec<FieldError>,
 ) {
     let key = &expression.key;
-    push_problems(errors, &format!("{path}.key"), key, qualified_name_problems(key));
+    push_problems(
+        errors,
+        &format!("{path}.key"),
+        key,
+        qualified_name_problems(key),
+    );
     let values = expression.values.as_deref().unwrap_or_default();
     let place = format!("{path}.values");
     match expression.operator.as_str() {
@@ -74,7 +100,11 @@ fn validate_expression(
         operator if OPERATORS.contains(&operator) => {}
         operator => {
             let rule = "not a valid selector operator";
-            errors.push(FieldError::invalid(format!("{path}.operator"), operator, rule));
+            errors.push(FieldError::invalid(
+                format!("{path}.operator"),
+                operator,
+                rule,
+            ));
         }
     }
     for (index, value) in values.iter().enumerate() {
@@ -87,7 +117,11 @@ fn validate_template(template: &PodTemplateSpec, errors: &mut Vec<FieldError>) {
     if let Some(meta) = &template.metadata {
         // Upstream leaves `metadata` out of these two paths.
         validate_labels(meta.labels.as_ref(), "spec.template.labels", errors);
-        validate_annotations(meta.annotations.as_ref(), "spec.template.annotations", errors);
+        validate_annotations(
+            meta.annotations.as_ref(),
+            "spec.template.annotations",
+            errors,
+        );
     }
     let default = Default::default();
     let spec = template.spec.as_ref().unwrap_or(&default);
@@ -114,7 +148,11 @@ pub(super) fn validate_selector_update(
     errors: &mut Vec<FieldError>,
 ) {
     if selector != old {
-        errors.push(FieldError::invalid("spec.selector", selector, "field is immutable"));
+        errors.push(FieldError::invalid(
+            "spec.selector",
+            selector,
+            "field is immutable",
+        ));
     }
 }
 

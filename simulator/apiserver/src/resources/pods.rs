@@ -5,8 +5,8 @@ use lab_api::pods;
 
 use super::typed::{Kind, define, words};
 use super::{
-    PrepareContext, ResourceDef, Scope, Subresource, pod_columns, pod_spec_defaults, pod_spec_validation,
-    resource_requirements,
+    PrepareContext, ResourceDef, Scope, Subresource, pod_columns, pod_spec_defaults,
+    pod_spec_validation, resource_requirements,
 };
 use crate::validation::FieldError;
 
@@ -60,7 +60,11 @@ impl Kind for Pod {
     fn prepare_for_create(&mut self, _context: &PrepareContext<'_>) -> Result<(), FieldError> {
         let spec = self.spec.get_or_insert_default();
         set_priority(spec)?;
-        if spec.ephemeral_containers.as_ref().is_some_and(|list| !list.is_empty()) {
+        if spec
+            .ephemeral_containers
+            .as_ref()
+            .is_some_and(|list| !list.is_empty())
+        {
             let rule = "cannot be set on create";
             return Err(FieldError::forbidden("spec.ephemeralContainers", rule));
         }
@@ -69,6 +73,20 @@ impl Kind for Pod {
             qos_class: Some(resource_requirements::qos_class(spec).to_owned()),
             ..PodStatus::default()
         });
+        Ok(())
+    }
+
+    /// A pod that is replaced from its author's file keeps what admission added.
+    fn prepare_for_update(
+        &mut self,
+        old: &Self,
+        _context: &PrepareContext<'_>,
+    ) -> Result<(), FieldError> {
+        if let (Some(spec), Some(old)) = (&mut self.spec, &old.spec) {
+            spec.priority = spec.priority.or(old.priority);
+            let policy = old.preemption_policy.as_deref().unwrap_or_default();
+            pod_spec_defaults::text(&mut spec.preemption_policy, policy);
+        }
         Ok(())
     }
 
@@ -100,7 +118,9 @@ impl Kind for Pod {
         let wanted = requested
             .or_else(|| spec?.termination_grace_period_seconds)
             .unwrap_or_default();
-        let node = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+        let node = spec
+            .and_then(|spec| spec.node_name.as_deref())
+            .unwrap_or_default();
         if node.is_empty() || pods::is_finished(self) {
             return Some(0);
         }
@@ -137,7 +157,9 @@ fn with_changeable_fields_of(spec: &PodSpec, old: &PodSpec) -> PodSpec {
     }
     allowed.active_deadline_seconds = spec.active_deadline_seconds;
     allowed.tolerations.clone_from(&spec.tolerations);
-    if allowed.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0)
+    if allowed
+        .termination_grace_period_seconds
+        .is_some_and(|seconds| seconds < 0)
         && spec.termination_grace_period_seconds == Some(1)
     {
         allowed.termination_grace_period_seconds = Some(1);
@@ -149,7 +171,9 @@ fn with_changeable_fields_of(spec: &PodSpec, old: &PodSpec) -> PodSpec {
 }
 
 fn has_gates(spec: &PodSpec) -> bool {
-    spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty())
+    spec.scheduling_gates
+        .as_ref()
+        .is_some_and(|gates| !gates.is_empty())
 }
 
 /// Before a gated pod is scheduled its gates may go and its constraints may become stricter.

@@ -43,7 +43,8 @@ pub(super) fn name_problems(name: &str) -> Vec<String> {
     }
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || !name.chars().all(inner) {
-        problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+        problems
+            .push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
     }
     if !name.contains(|c: char| c.is_ascii_lowercase()) {
         problems.push("must contain at least one letter (a-z)".into());
@@ -64,8 +65,14 @@ mod tests {
     #[test]
     fn a_port_name_is_short_and_has_a_letter() {
         assert!(name_problems("http").is_empty());
-        assert_eq!(name_problems("80"), ["must contain at least one letter (a-z)"]);
-        assert_eq!(name_problems("metrics-endpoint"), ["must be no more than 15 characters"]);
+        assert_eq!(
+            name_problems("80"),
+            ["must contain at least one letter (a-z)"]
+        );
+        assert_eq!(
+            name_problems("metrics-endpoint"),
+            ["must be no more than 15 characters"]
+        );
         assert_eq!(name_problems("-a"), ["must not begin or end with a hyphen"]);
         assert_eq!(name_problems("a_b").len(), 1);
     }

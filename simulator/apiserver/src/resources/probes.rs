@@ -11,7 +11,10 @@ const ONE_HANDLER: &str = "may not specify more than 1 handler type";
 /// Checks every probe and handler of the container at `path`.
 pub(super) fn validate(container: &Container, path: &str, errors: &mut Vec<FieldError>) {
     if let Some(lifecycle) = &container.lifecycle {
-        let handlers = [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)];
+        let handlers = [
+            ("postStart", &lifecycle.post_start),
+            ("preStop", &lifecycle.pre_stop),
+        ];
         for (name, handler) in handlers {
             if let Some(handler) = handler {
                 validate_lifecycle(handler, &format!("{path}.lifecycle.{name}"), errors);
@@ -60,7 +63,11 @@ fn validate_probe(probe: &Probe, once: bool, path: &str, errors: &mut Vec<FieldE
     ];
     for (name, number) in numbers {
         if let Some(number) = number.filter(|&number| number < 0) {
-            errors.push(FieldError::invalid(format!("{path}.{name}"), number, NOT_NEGATIVE));
+            errors.push(FieldError::invalid(
+                format!("{path}.{name}"),
+                number,
+                NOT_NEGATIVE,
+            ));
         }
     }
     if let Some(threshold) = probe.success_threshold.filter(|&t| once && t != 1) {

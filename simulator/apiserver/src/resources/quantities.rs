@@ -123,7 +123,10 @@ mod tests {
     fn a_bad_quantity_says_what_is_wrong() {
         let format = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
         assert_eq!(check("12Mi"), Ok(()));
-        assert_eq!(check("12mi"), Err("unable to parse quantity's suffix".into()));
+        assert_eq!(
+            check("12mi"),
+            Err("unable to parse quantity's suffix".into())
+        );
         assert_eq!(check("12Mb"), Err(format.into()));
         assert_eq!(check("lots"), Err(format.into()));
     }

@@ -12,8 +12,12 @@ pub(super) fn definition() -> ResourceDef {
     let mut all = vec![
         columns::name(),
         count("Desired", "Wanted pods.", |o| int_at(o, "/spec/replicas")),
-        count("Current", "Pods that exist.", |o| int_at(o, "/status/replicas")),
-        count("Ready", "Pods that are ready.", |o| int_at(o, "/status/readyReplicas")),
+        count("Current", "Pods that exist.", |o| {
+            int_at(o, "/status/replicas")
+        }),
+        count("Ready", "Pods that are ready.", |o| {
+            int_at(o, "/status/readyReplicas")
+        }),
         columns::age(),
     ];
     all.extend(columns::workload());

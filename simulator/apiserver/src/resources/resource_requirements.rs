@@ -25,8 +25,15 @@ pub(super) fn validate(resources: &ResourceRequirements, path: &str, errors: &mu
         if let Some(limit) = limits.get(resource)
             && millis(request) > millis(limit)
         {
-            let detail = format!("must be less than or equal to {resource} limit of {}", limit.0);
-            errors.push(FieldError::invalid(format!("{path}.requests"), &request.0, detail));
+            let detail = format!(
+                "must be less than or equal to {resource} limit of {}",
+                limit.0
+            );
+            errors.push(FieldError::invalid(
+                format!("{path}.requests"),
+                &request.0,
+                detail,
+            ));
         }
     }
 }
@@ -41,7 +48,11 @@ fn validate_list(list: &Resources, path: &str, errors: &mut Vec<FieldError>) {
         } else if CORE[1..].contains(&resource.as_str()) {
             continue;
         } else if resource != "cpu" && millis(quantity) % 1000 != 0 {
-            errors.push(FieldError::invalid(place, &quantity.0, "must be an integer"));
+            errors.push(FieldError::invalid(
+                place,
+                &quantity.0,
+                "must be an integer",
+            ));
         }
     }
 }
@@ -68,7 +79,12 @@ fn millis(quantity: &Quantity) -> i128 {
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
 pub(super) fn qos_class(spec: &PodSpec) -> &'static str {
-    let containers = || spec.init_containers.iter().flatten().chain(&spec.containers);
+    let containers = || {
+        spec.init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+    };
     let positive = |container: &Container, resource: &str| {
         let get = |list: &Option<Resources>| list.as_ref()?.get(resource).map(millis);
         let resources = container.resources.as_ref();
@@ -76,9 +92,8 @@ pub(super) fn qos_class(spec: &PodSpec) -> &'static str {
         let limit = resources.and_then(|r| get(&r.limits)).filter(|&v| v > 0);
         (request, limit)
     };
-    let pairs = || {
-        containers().flat_map(|c| ["cpu", "memory"].map(|resource| positive(c, resource)))
-    };
+    let pairs =
+        || containers().flat_map(|c| ["cpu", "memory"].map(|resource| positive(c, resource)));
     if pairs().all(|pair| pair == (None, None)) {
         "BestEffort"
     } else if pairs().all(|(request, limit)| limit.is_some() && request == limit) {
@@ -110,8 +125,14 @@ mod tests {
         qos(&[json!({})], "BestEffort");
         qos(&[json!({"requests": {"cpu": "1"}})], "Burstable");
         qos(&[json!({"requests": full, "limits": full})], "Guaranteed");
-        qos(&[json!({"requests": full, "limits": full}), json!({})], "Burstable");
-        qos(&[json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}})], "Burstable");
+        qos(
+            &[json!({"requests": full, "limits": full}), json!({})],
+            "Burstable",
+        );
+        qos(
+            &[json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}})],
+            "Burstable",
+        );
     }
 
     #[track_caller]
@@ -125,7 +146,10 @@ mod tests {
 
     #[test]
     fn requests_stay_within_limits() {
-        case(json!({"requests": {"cpu": "500m"}, "limits": {"cpu": "1"}}), &[]);
+        case(
+            json!({"requests": {"cpu": "500m"}, "limits": {"cpu": "1"}}),
+            &[],
+        );
         case(
             json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}),
             &[r#"r.requests: Invalid value: "2": must be less than or equal to cpu limit of 1"#],
@@ -136,7 +160,9 @@ mod tests {
         );
         case(
             json!({"limits": {"ram": "1Gi"}}),
-            &[r#"r.limits[ram]: Invalid value: "ram": must be a standard resource type or fully qualified"#],
+            &[
+                r#"r.limits[ram]: Invalid value: "ram": must be a standard resource type or fully qualified"#,
+            ],
         );
     }
 }

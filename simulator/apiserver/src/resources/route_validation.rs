@@ -16,8 +16,9 @@ use crate::validation::FieldError;
 
 const PATH_TYPES: &[&str] = &["Exact", "PathPrefix", "RegularExpression"];
 const VALUE_TYPES: &[&str] = &["Exact", "RegularExpression"];
-const METHODS: &[&str] =
-    &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+const METHODS: &[&str] = &[
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
 const REDIRECT_CODES: &[u16] = &[301, 302, 303, 307, 308];
 const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 /// Greatest weight of a backend.
@@ -34,7 +35,11 @@ pub(super) fn validate(spec: &HttpRouteSpec, errors: &mut Vec<FieldError>) {
         validate_rule(rule, &format!("spec.rules[{index}]"), errors);
         let name = rule.name.as_deref();
         if name.is_some_and(|name| !names.insert(name)) {
-            errors.push(broken("spec.rules", "array", "Rule name must be unique within the route"));
+            errors.push(broken(
+                "spec.rules",
+                "array",
+                "Rule name must be unique within the route",
+            ));
         }
     }
 }
@@ -45,9 +50,20 @@ fn validate_parents(parents: &[ParentReference], errors: &mut Vec<FieldError>) {
         let path = format!("spec.parentRefs[{index}]");
         validate_not_empty(&parent.name, &format!("{path}.name"), errors);
         if let Some(port) = parent.port {
-            validate_range(i64::from(port), (1, 65_535), &format!("{path}.port"), errors);
+            validate_range(
+                i64::from(port),
+                (1, 65_535),
+                &format!("{path}.port"),
+                errors,
+            );
         }
-        let place = (&parent.kind, &parent.namespace, &parent.name, &parent.section_name, parent.port);
+        let place = (
+            &parent.kind,
+            &parent.namespace,
+            &parent.name,
+            &parent.section_name,
+            parent.port,
+        );
         if !seen.insert(place) {
             let rule = "sectionName must be unique when parentRefs includes 2 or more references to the same parent";
             errors.push(broken("spec.parentRefs", "array", rule));
@@ -73,17 +89,31 @@ fn validate_rule(rule: &HttpRouteRule, path: &str, errors: &mut Vec<FieldError>)
     if replaces_prefix && !matches_one_prefix(rule.matches.as_deref().unwrap_or_default()) {
         let text = "When using RequestRedirect filter with path.replacePrefixMatch, exactly one PathPrefix match must be specified";
         let rewrite = "When using URLRewrite filter with path.replacePrefixMatch, exactly one PathPrefix match must be specified";
-        let redirects = filters.iter().any(|filter| filter.request_redirect.is_some());
-        errors.push(broken(path, "object", if redirects { text } else { rewrite }));
+        let redirects = filters
+            .iter()
+            .any(|filter| filter.request_redirect.is_some());
+        errors.push(broken(
+            path,
+            "object",
+            if redirects { text } else { rewrite },
+        ));
     }
     validate_timeouts(rule, path, errors);
 }
 
 /// Which prefix to replace is known only where the rule matches exactly one.
 fn replaces_prefix(filter: &HttpRouteFilter) -> bool {
-    let redirect = filter.request_redirect.as_ref().and_then(|redirect| redirect.path.as_ref());
-    let rewrite = filter.url_rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref());
-    redirect.or(rewrite).is_some_and(|path| path.type_ == "ReplacePrefixMatch")
+    let redirect = filter
+        .request_redirect
+        .as_ref()
+        .and_then(|redirect| redirect.path.as_ref());
+    let rewrite = filter
+        .url_rewrite
+        .as_ref()
+        .and_then(|rewrite| rewrite.path.as_ref());
+    redirect
+        .or(rewrite)
+        .is_some_and(|path| path.type_ == "ReplacePrefixMatch")
 }
 
 fn matches_one_prefix(matches: &[HttpRouteMatch]) -> bool {
@@ -95,11 +125,24 @@ fn validate_match(one: &HttpRouteMatch, path: &str, errors: &mut Vec<FieldError>
     if let Some(path_match) = &one.path {
         validate_path(path_match, &format!("{path}.path"), errors);
     }
-    validate_choice(one.method.as_deref(), METHODS, &format!("{path}.method"), errors);
-    for (field, values) in [("headers", &one.headers), ("queryParams", &one.query_params)] {
+    validate_choice(
+        one.method.as_deref(),
+        METHODS,
+        &format!("{path}.method"),
+        errors,
+    );
+    for (field, values) in [
+        ("headers", &one.headers),
+        ("queryParams", &one.query_params),
+    ] {
         for (index, value) in values.iter().flatten().enumerate() {
             let path = format!("{path}.{field}[{index}]");
-            validate_choice(value.type_.as_deref(), VALUE_TYPES, &format!("{path}.type"), errors);
+            validate_choice(
+                value.type_.as_deref(),
+                VALUE_TYPES,
+                &format!("{path}.type"),
+                errors,
+            );
             validate_not_empty(&value.name, &format!("{path}.name"), errors);
             validate_not_empty(&value.value, &format!("{path}.value"), errors);
         }
@@ -119,7 +162,8 @@ fn validate_path(path_match: &HttpPathMatch, path: &str, errors: &mut Vec<FieldE
     }
     for part in ["//", "/./", "/../", "#"] {
         if value.contains(part) {
-            let rule = format!("must not contain '{part}' when type one of ['Exact', 'PathPrefix']");
+            let rule =
+                format!("must not contain '{part}' when type one of ['Exact', 'PathPrefix']");
             errors.push(broken(path, "object", &rule));
         }
     }
@@ -131,15 +175,29 @@ fn validate_backend(backend: &HttpBackendRef, path: &str, errors: &mut Vec<Field
         && matches!(backend.kind.as_deref(), None | Some("Service"));
     match backend.port {
         None if to_service => {
-            errors.push(broken(path, "object", "Must have port for Service reference"));
+            errors.push(broken(
+                path,
+                "object",
+                "Must have port for Service reference",
+            ));
         }
         None => {}
         Some(port) => {
-            validate_range(i64::from(port), (1, 65_535), &format!("{path}.port"), errors);
+            validate_range(
+                i64::from(port),
+                (1, 65_535),
+                &format!("{path}.port"),
+                errors,
+            );
         }
     }
     if let Some(weight) = backend.weight {
-        validate_range(i64::from(weight), (0, WEIGHT_MAX), &format!("{path}.weight"), errors);
+        validate_range(
+            i64::from(weight),
+            (0, WEIGHT_MAX),
+            &format!("{path}.weight"),
+            errors,
+        );
     }
     let filters = backend.filters.as_deref().unwrap_or_default();
     validate_filters(filters, &format!("{path}.filters"), errors);
@@ -148,12 +206,32 @@ fn validate_backend(backend: &HttpBackendRef, path: &str, errors: &mut Vec<Field
 /// Filter types, and the name of the field that each fills.
 fn fields(filter: &HttpRouteFilter) -> [(&'static str, &'static str, bool); 6] {
     [
-        ("RequestHeaderModifier", "requestHeaderModifier", filter.request_header_modifier.is_some()),
-        ("ResponseHeaderModifier", "responseHeaderModifier", filter.response_header_modifier.is_some()),
-        ("RequestMirror", "requestMirror", filter.request_mirror.is_some()),
-        ("RequestRedirect", "requestRedirect", filter.request_redirect.is_some()),
+        (
+            "RequestHeaderModifier",
+            "requestHeaderModifier",
+            filter.request_header_modifier.is_some(),
+        ),
+        (
+            "ResponseHeaderModifier",
+            "responseHeaderModifier",
+            filter.response_header_modifier.is_some(),
+        ),
+        (
+            "RequestMirror",
+            "requestMirror",
+            filter.request_mirror.is_some(),
+        ),
+        (
+            "RequestRedirect",
+            "requestRedirect",
+            filter.request_redirect.is_some(),
+        ),
         ("URLRewrite", "urlRewrite", filter.url_rewrite.is_some()),
-        ("ExtensionRef", "extensionRef", filter.extension_ref.is_some()),
+        (
+            "ExtensionRef",
+            "extensionRef",
+            filter.extension_ref.is_some(),
+        ),
     ]
 }
 
@@ -161,10 +239,24 @@ fn validate_filters(filters: &[HttpRouteFilter], path: &str, errors: &mut Vec<Fi
     for (index, filter) in filters.iter().enumerate() {
         validate_filter(filter, &format!("{path}[{index}]"), errors);
     }
-    let count = |type_: &str| filters.iter().filter(|filter| filter.type_ == type_).count();
-    for type_ in ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite"] {
+    let count = |type_: &str| {
+        filters
+            .iter()
+            .filter(|filter| filter.type_ == type_)
+            .count()
+    };
+    for type_ in [
+        "RequestHeaderModifier",
+        "ResponseHeaderModifier",
+        "RequestRedirect",
+        "URLRewrite",
+    ] {
         if count(type_) > 1 {
-            errors.push(broken(path, "array", &format!("{type_} filter cannot be repeated")));
+            errors.push(broken(
+                path,
+                "array",
+                &format!("{type_} filter cannot be repeated"),
+            ));
         }
     }
     if count("RequestRedirect") > 0 && count("URLRewrite") > 0 {
@@ -187,9 +279,15 @@ fn validate_filter(filter: &HttpRouteFilter, path: &str, errors: &mut Vec<FieldE
             errors.push(broken(path, "object", &rule));
         }
     }
-    let code = filter.request_redirect.as_ref().and_then(|redirect| redirect.status_code);
+    let code = filter
+        .request_redirect
+        .as_ref()
+        .and_then(|redirect| redirect.status_code);
     if let Some(code) = code.filter(|code| !REDIRECT_CODES.contains(code)) {
-        let supported = REDIRECT_CODES.iter().map(u16::to_string).collect::<Vec<_>>();
+        let supported = REDIRECT_CODES
+            .iter()
+            .map(u16::to_string)
+            .collect::<Vec<_>>();
         let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
         let place = format!("{path}.requestRedirect.statusCode");
         errors.push(FieldError::not_supported(place, code, &supported));
@@ -197,14 +295,25 @@ fn validate_filter(filter: &HttpRouteFilter, path: &str, errors: &mut Vec<FieldE
 }
 
 fn validate_timeouts(rule: &HttpRouteRule, path: &str, errors: &mut Vec<FieldError>) {
-    let Some(timeouts) = &rule.timeouts else { return };
+    let Some(timeouts) = &rule.timeouts else {
+        return;
+    };
     let path = format!("{path}.timeouts");
     let mut lengths = [None, None];
-    let fields = [("request", &timeouts.request), ("backendRequest", &timeouts.backend_request)];
+    let fields = [
+        ("request", &timeouts.request),
+        ("backendRequest", &timeouts.backend_request),
+    ];
     for (length, (field, text)) in lengths.iter_mut().zip(fields) {
         let Some(text) = text else { continue };
         *length = milliseconds(text);
-        validate_pattern(text, length.is_some(), DURATION, &format!("{path}.{field}"), errors);
+        validate_pattern(
+            text,
+            length.is_some(),
+            DURATION,
+            &format!("{path}.{field}"),
+            errors,
+        );
     }
     if let [Some(request), Some(backend)] = lengths
         && request > 0

@@ -15,7 +15,9 @@ pub(super) fn definition() -> ResourceDef {
     ResourceDef {
         columns: vec![
             columns::name(),
-            text("Type", "What the Secret is for.", |o| str_at(o, "/type").to_owned()),
+            text("Type", "What the Secret is for.", |o| {
+                str_at(o, "/type").to_owned()
+            }),
             count("Data", "Number of entries.", |o| entries_at(o, "/data")),
             columns::age(),
         ],
@@ -44,7 +46,11 @@ impl Kind for Secret {
     }
 
     fn validate(&self, errors: &mut Vec<FieldError>) {
-        validate_keys(self.data.iter().flatten().map(|(k, v)| (k, v.0.len())), "data", errors);
+        validate_keys(
+            self.data.iter().flatten().map(|(k, v)| (k, v.0.len())),
+            "data",
+            errors,
+        );
         let type_ = self.type_.as_deref().unwrap_or_default();
         let required = REQUIRED.iter().find(|(name, _)| *name == type_);
         for key in required.map_or(&[][..], |(_, keys)| keys) {
@@ -58,7 +64,11 @@ impl Kind for Secret {
 
     fn validate_update(&self, old: &Self, errors: &mut Vec<FieldError>) {
         if self.type_ != old.type_ {
-            errors.push(FieldError::invalid("type", &self.type_, "field is immutable"));
+            errors.push(FieldError::invalid(
+                "type",
+                &self.type_,
+                "field is immutable",
+            ));
         }
         if old.immutable != Some(true) {
             return;
@@ -77,6 +87,10 @@ impl Kind for Secret {
 fn validate_json(key: &str, value: &ByteString, errors: &mut Vec<FieldError>) {
     if let Err(error) = serde_json::from_slice::<Value>(&value.0) {
         let path = format!("data[{key}]");
-        errors.push(FieldError::invalid(path, "<secret contents redacted>", error.to_string()));
+        errors.push(FieldError::invalid(
+            path,
+            "<secret contents redacted>",
+            error.to_string(),
+        ));
     }
 }

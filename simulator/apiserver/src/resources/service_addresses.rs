@@ -11,8 +11,7 @@ use crate::validation::FieldError;
 
 /// What an update did not mention stays as it was.
 pub(super) fn keep(spec: &mut ServiceSpec, old: &ServiceSpec) {
-    let needs_address =
-        |spec: &ServiceSpec| Exposure::of(spec) != Exposure::ExternalName;
+    let needs_address = |spec: &ServiceSpec| Exposure::of(spec) != Exposure::ExternalName;
     if needs_address(spec) && needs_address(old) {
         if is_unset(spec.cluster_ip.as_deref()) {
             spec.cluster_ip.clone_from(&old.cluster_ip);
@@ -22,7 +21,12 @@ pub(super) fn keep(spec: &mut ServiceSpec, old: &ServiceSpec) {
         }
     }
     if Exposure::of(spec).wants_node_ports(spec) {
-        for port in spec.ports.iter_mut().flatten().filter(|port| node_port(port) == 0) {
+        for port in spec
+            .ports
+            .iter_mut()
+            .flatten()
+            .filter(|port| node_port(port) == 0)
+        {
             let mut before = old.ports.iter().flatten();
             let same = before.find(|o| o.port == port.port && o.protocol == port.protocol);
             port.node_port = same.and_then(|port| port.node_port);
@@ -95,7 +99,11 @@ fn allocate_address(
     allocator: &dyn ServiceAllocator,
 ) -> Result<(), FieldError> {
     let listed = spec.cluster_ips.iter().flatten().next().cloned();
-    let given = spec.cluster_ip.clone().filter(|ip| !ip.is_empty()).or(listed);
+    let given = spec
+        .cluster_ip
+        .clone()
+        .filter(|ip| !ip.is_empty())
+        .or(listed);
     let held = old.and_then(|old| old.cluster_ip.clone());
     let address = match &given {
         Some(ip) if ip == "None" || given == held || !is_address(ip) => ip.clone(),
@@ -131,7 +139,9 @@ fn allocate_node_ports(
     }
     for (index, port) in ports.iter_mut().enumerate() {
         if node_port(port) == 0 {
-            let free = allocator.node_port(None).map_err(|reason| refused(index, 0, reason))?;
+            let free = allocator
+                .node_port(None)
+                .map_err(|reason| refused(index, 0, reason))?;
             port.node_port = Some(i32::from(free));
         }
     }
@@ -140,7 +150,8 @@ fn allocate_node_ports(
 
 fn claim(wanted: i32, allocator: &dyn ServiceAllocator) -> Result<u16, String> {
     let number = u16::try_from(wanted).map_err(|_| {
-        "provided port is not in the valid range. The range of valid ports is 30000-32767".to_owned()
+        "provided port is not in the valid range. The range of valid ports is 30000-32767"
+            .to_owned()
     })?;
     allocator.node_port(Some(number))
 }

@@ -47,7 +47,10 @@ fn ports(spec: &mut ServiceSpec) {
 
 fn policies(spec: &mut ServiceSpec) {
     let exposure = Exposure::of(spec);
-    let has_external_ips = spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty());
+    let has_external_ips = spec
+        .external_ips
+        .as_ref()
+        .is_some_and(|ips| !ips.is_empty());
     let external = match exposure {
         Exposure::NodePort | Exposure::LoadBalancer => true,
         Exposure::ClusterIp => has_external_ips,
@@ -71,8 +74,16 @@ fn families(spec: &mut ServiceSpec) {
         return;
     }
     let both = is_headless(spec) && spec.selector.is_none() && spec.ip_families.is_none();
-    let policy = if both { "RequireDualStack" } else { "SingleStack" };
-    let families = if both { &["IPv4", "IPv6"][..] } else { &["IPv4"] };
+    let policy = if both {
+        "RequireDualStack"
+    } else {
+        "SingleStack"
+    };
+    let families = if both {
+        &["IPv4", "IPv6"][..]
+    } else {
+        &["IPv4"]
+    };
     text(&mut spec.ip_family_policy, policy);
     let families = || families.iter().map(|family| (*family).to_owned()).collect();
     spec.ip_families.get_or_insert_with(families);

@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use serde_json::json;
 
-use super::syntax::{NameRule, name_problems, push_problems, qualified_name_problems, validate_labels};
+use super::ports;
 use super::services::{Exposure, is_headless};
-use super::{ports};
+use super::syntax::{
+    NameRule, name_problems, push_problems, qualified_name_problems, validate_labels,
+};
 use crate::validation::FieldError;
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -31,7 +33,12 @@ pub(super) fn validate(spec: &ServiceSpec, errors: &mut Vec<FieldError>) {
     }
     validate_ports(spec, exposure, errors);
     validate_labels(spec.selector.as_ref(), "spec.selector", errors);
-    validate_choice(&spec.session_affinity, "spec.sessionAffinity", &["ClientIP", "None"], errors);
+    validate_choice(
+        &spec.session_affinity,
+        "spec.sessionAffinity",
+        &["ClientIP", "None"],
+        errors,
+    );
     let policies = &["Cluster", "Local"];
     if exposure != Exposure::ExternalName {
         let path = "spec.internalTrafficPolicy";
@@ -130,18 +137,30 @@ fn validate_addresses(spec: &ServiceSpec, errors: &mut Vec<FieldError>) {
     let is_ip = |text: &str| text.parse::<IpAddr>().is_ok();
     for (index, ip) in spec.cluster_ips.iter().flatten().enumerate() {
         if !is_ip(ip) && ip != "None" && !ip.is_empty() {
-            errors.push(FieldError::invalid(format!("spec.clusterIPs[{index}]"), ip, IP));
+            errors.push(FieldError::invalid(
+                format!("spec.clusterIPs[{index}]"),
+                ip,
+                IP,
+            ));
         }
     }
     if let (Some(ip), Some(first)) = (&spec.cluster_ip, spec.cluster_ips.iter().flatten().next())
         && ip != first
     {
         let rule = "first value must match `clusterIP`";
-        errors.push(FieldError::invalid("spec.clusterIPs", &spec.cluster_ips, rule));
+        errors.push(FieldError::invalid(
+            "spec.clusterIPs",
+            &spec.cluster_ips,
+            rule,
+        ));
     }
     for (index, ip) in spec.external_ips.iter().flatten().enumerate() {
         if !is_ip(ip) {
-            errors.push(FieldError::invalid(format!("spec.externalIPs[{index}]"), ip, IP));
+            errors.push(FieldError::invalid(
+                format!("spec.externalIPs[{index}]"),
+                ip,
+                IP,
+            ));
         }
     }
 }
@@ -155,6 +174,10 @@ pub(super) fn validate_update(spec: &ServiceSpec, old: &ServiceSpec, errors: &mu
     let held = old.cluster_ip.as_deref().unwrap_or_default();
     if !held.is_empty() && spec.cluster_ip != old.cluster_ip {
         let rule = "may not change once set";
-        errors.push(FieldError::invalid("spec.clusterIPs[0]", &spec.cluster_ips, rule));
+        errors.push(FieldError::invalid(
+            "spec.clusterIPs[0]",
+            &spec.cluster_ips,
+            rule,
+        ));
     }
 }

@@ -7,8 +7,8 @@ use super::columns::{self, NONE, int_at, list_at, or_none, str_at, str_or, text,
 use super::syntax::NameRule;
 use super::typed::{Kind, define, words};
 use super::{
-    PrepareContext, ResourceDef, Scope, Subresource, service_addresses,
-    service_defaults, service_validation,
+    PrepareContext, ResourceDef, Scope, Subresource, service_addresses, service_defaults,
+    service_validation,
 };
 use crate::validation::FieldError;
 
@@ -20,7 +20,9 @@ pub(super) fn definition() -> ResourceDef {
         subresources: vec![Subresource::Status],
         columns: vec![
             columns::name(),
-            text("Type", "How the Service is reached.", |o| str_at(o, "/spec/type").to_owned()),
+            text("Type", "How the Service is reached.", |o| {
+                str_at(o, "/spec/type").to_owned()
+            }),
             text("Cluster-IP", "Address inside the cluster.", |o| {
                 let first = str_or(o, "/spec/clusterIP", NONE);
                 str_or(o, "/spec/clusterIPs/0", first).to_owned()
@@ -98,7 +100,14 @@ impl Kind for Service {
         context: &PrepareContext<'_>,
     ) -> Result<(), FieldError> {
         let spec = self.spec.get_or_insert_default();
-        let Some(old) = &old.spec else { return Ok(()) };
+        let Some(old) = &old.spec else {
+            return Ok(());
+        };
+        if Exposure::of(spec) != Exposure::LoadBalancer
+            && let Some(status) = &mut self.status
+        {
+            status.load_balancer = Some(LoadBalancerStatus::default());
+        }
         service_addresses::drop_what_the_type_forbids(spec, old);
         service_addresses::keep(spec, old);
         service_addresses::allocate(spec, Some(old), context.allocator)
@@ -120,7 +129,9 @@ impl Kind for Service {
 fn external_ip(service: &Value) -> String {
     let texts = |pointer: &str| -> Vec<String> {
         let items = list_at(service, pointer).iter();
-        items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        items
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect()
     };
     let external = texts("/spec/externalIPs");
     match str_at(service, "/spec/type") {
@@ -129,7 +140,11 @@ fn external_ip(service: &Value) -> String {
             let ingress = list_at(service, "/status/loadBalancer/ingress").iter();
             let addresses = ingress.map(|i| str_or(i, "/ip", str_at(i, "/hostname")).to_owned());
             let all: Vec<String> = addresses.chain(external).collect();
-            if all.is_empty() { "<pending>".to_owned() } else { all.join(",") }
+            if all.is_empty() {
+                "<pending>".to_owned()
+            } else {
+                all.join(",")
+            }
         }
         _ => or_none(external.join(",")),
     }
@@ -152,11 +167,11 @@ fn ports(service: &Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::columns::testing::row;
+    use super::super::testing::row;
     use super::*;
 
     #[track_caller]
-    fn case(spec: Value, status: Value, expected: &[&str]) {
+    fn case(spec: &Value, status: &Value, expected: &[&str]) {
         let service = json!({"metadata": {"name": "web"}, "spec": spec, "status": status});
         assert_eq!(row(&definition(), &service), expected);
     }
@@ -164,26 +179,58 @@ mod tests {
     #[test]
     fn a_service_says_where_it_is_reached() {
         case(
-            json!({"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+            &json!({"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
                 "selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP"}]}),
-            json!({}),
-            &["web", "ClusterIP", "10.0.0.1", NONE, "80/TCP", "<unknown>", "app=web"],
+            &json!({}),
+            &[
+                "web",
+                "ClusterIP",
+                "10.0.0.1",
+                NONE,
+                "80/TCP",
+                "<unknown>",
+                "app=web",
+            ],
         );
         case(
-            json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1",
+            &json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1",
                 "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}),
-            json!({}),
-            &["web", "LoadBalancer", "10.0.0.1", "<pending>", "80:30080/TCP,53/UDP", "<unknown>", NONE],
+            &json!({}),
+            &[
+                "web",
+                "LoadBalancer",
+                "10.0.0.1",
+                "<pending>",
+                "80:30080/TCP,53/UDP",
+                "<unknown>",
+                NONE,
+            ],
         );
         case(
-            json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1", "externalIPs": ["9.9.9.9"]}),
-            json!({"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}, {"hostname": "lb"}]}}),
-            &["web", "LoadBalancer", "10.0.0.1", "127.0.0.1,lb,9.9.9.9", NONE, "<unknown>", NONE],
+            &json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1", "externalIPs": ["9.9.9.9"]}),
+            &json!({"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}, {"hostname": "lb"}]}}),
+            &[
+                "web",
+                "LoadBalancer",
+                "10.0.0.1",
+                "127.0.0.1,lb,9.9.9.9",
+                NONE,
+                "<unknown>",
+                NONE,
+            ],
         );
         case(
-            json!({"type": "ExternalName", "externalName": "example.com"}),
-            json!({}),
-            &["web", "ExternalName", NONE, "example.com", NONE, "<unknown>", NONE],
+            &json!({"type": "ExternalName", "externalName": "example.com"}),
+            &json!({}),
+            &[
+                "web",
+                "ExternalName",
+                NONE,
+                "example.com",
+                NONE,
+                "<unknown>",
+                NONE,
+            ],
         );
     }
 }

@@ -100,7 +100,9 @@ fn has_value_shape(text: &str) -> bool {
     let edge = |c: char| c.is_ascii_alphanumeric();
     text.starts_with(edge)
         && text.ends_with(edge)
-        && text.chars().all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
+        && text
+            .chars()
+            .all(|c| edge(c) || matches!(c, '-' | '_' | '.'))
 }
 
 /// What is wrong with a label value.
@@ -150,7 +152,12 @@ pub(super) fn validate_annotations(
     let mut total = 0;
     for (key, value) in annotations.into_iter().flatten() {
         // Upstream lower-cases the key, so that "example.com/MyKey" and its like pass.
-        push_problems(errors, path, key, qualified_name_problems(&key.to_lowercase()));
+        push_problems(
+            errors,
+            path,
+            key,
+            qualified_name_problems(&key.to_lowercase()),
+        );
         total += key.len() + value.len();
     }
     if total > ANNOTATIONS_MAX {
@@ -174,19 +181,43 @@ mod tests {
     fn a_name_says_what_it_must_look_like() {
         case(&name_problems("web.example", NameRule::DnsSubdomain), &[]);
         let subdomain = "a lowercase RFC 1123 subdomain must consist";
-        case(&name_problems("My_App", NameRule::DnsSubdomain), &[subdomain]);
-        case(&name_problems("a.b", NameRule::DnsLabel), &["a lowercase RFC 1123 label must"]);
-        case(&name_problems("1a", NameRule::Dns1035Label), &["a DNS-1035 label must consist"]);
+        case(
+            &name_problems("My_App", NameRule::DnsSubdomain),
+            &[subdomain],
+        );
+        case(
+            &name_problems("a.b", NameRule::DnsLabel),
+            &["a lowercase RFC 1123 label must"],
+        );
+        case(
+            &name_problems("1a", NameRule::Dns1035Label),
+            &["a DNS-1035 label must consist"],
+        );
         let long = "a".repeat(64);
-        case(&name_problems(&long, NameRule::DnsLabel), &["must be no more than 63 characters"]);
+        case(
+            &name_problems(&long, NameRule::DnsLabel),
+            &["must be no more than 63 characters"],
+        );
     }
 
     #[test]
     fn a_key_has_a_domain_and_a_name() {
         case(&qualified_name_problems("app.kubernetes.io/name"), &[]);
-        case(&qualified_name_problems("a b"), &["name part must consist of"]);
-        case(&qualified_name_problems("/a"), &["prefix part must be non-empty"]);
-        case(&qualified_name_problems("x/y/z"), &["a qualified name must consist of"]);
-        case(&label_value_problems("-"), &["a valid label must be an empty string"]);
+        case(
+            &qualified_name_problems("a b"),
+            &["name part must consist of"],
+        );
+        case(
+            &qualified_name_problems("/a"),
+            &["prefix part must be non-empty"],
+        );
+        case(
+            &qualified_name_problems("x/y/z"),
+            &["a qualified name must consist of"],
+        );
+        case(
+            &label_value_problems("-"),
+            &["a valid label must be an empty string"],
+        );
     }
 }

@@ -15,7 +15,8 @@ use serde_json::Value;
 use super::decode::{self, Failure};
 use super::syntax::NameRule;
 use super::{
-    DecodeError, PrepareContext, ResourceDef, Scope, Strategy, UnknownField, canonical, columns, metadata,
+    DecodeError, PrepareContext, ResourceDef, Scope, Strategy, UnknownField, canonical, columns,
+    metadata,
 };
 use crate::validation::FieldError;
 

@@ -24,7 +24,12 @@ pub(super) fn validate<'a>(
             errors.push(FieldError::required(place, ""));
             continue;
         }
-        push_problems(errors, &place, name, name_problems(name, NameRule::DnsLabel));
+        push_problems(
+            errors,
+            &place,
+            name,
+            name_problems(name, NameRule::DnsLabel),
+        );
         if !names.insert(name) {
             errors.push(FieldError::duplicate(place, name));
         }
@@ -44,7 +49,11 @@ fn validate_source(volume: &Volume, path: &str, errors: &mut Vec<FieldError>) {
     }
     if let Some(config_map) = &volume.config_map {
         require(&config_map.name, &format!("{path}.configMap.name"), errors);
-        validate_items(config_map.items.as_deref(), &format!("{path}.configMap"), errors);
+        validate_items(
+            config_map.items.as_deref(),
+            &format!("{path}.configMap"),
+            errors,
+        );
     }
     if let Some(claim) = &volume.persistent_volume_claim {
         let place = format!("{path}.persistentVolumeClaim.claimName");
@@ -54,7 +63,11 @@ fn validate_source(volume: &Volume, path: &str, errors: &mut Vec<FieldError>) {
         let place = format!("{path}.hostPath.path");
         require(&host.path, &place, errors);
         if host.path.split('/').any(|part| part == "..") {
-            errors.push(FieldError::invalid(place, &host.path, "must not contain '..'"));
+            errors.push(FieldError::invalid(
+                place,
+                &host.path,
+                "must not contain '..'",
+            ));
         }
     }
 }
@@ -77,10 +90,18 @@ fn validate_items(items: Option<&[KeyToPath]>, path: &str, errors: &mut Vec<Fiel
         let place = format!("{path}.path");
         require(&item.path, &place, errors);
         if item.path.starts_with('/') {
-            errors.push(FieldError::invalid(&place, &item.path, "must be a relative path"));
+            errors.push(FieldError::invalid(
+                &place,
+                &item.path,
+                "must be a relative path",
+            ));
         }
         if item.path.split('/').any(|part| part == "..") {
-            errors.push(FieldError::invalid(place, &item.path, "must not contain '..'"));
+            errors.push(FieldError::invalid(
+                place,
+                &item.path,
+                "must not contain '..'",
+            ));
         }
     }
 }
