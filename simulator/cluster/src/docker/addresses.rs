@@ -78,7 +78,9 @@ impl ClusterNetwork {
     /// Node `index`, counted from 1 to [`MAX_NODES`].
     #[must_use]
     pub fn node(self, index: u8) -> Option<Ipv4Addr> {
-        (1..=MAX_NODES).contains(&index).then(|| self.address(1, index))
+        (1..=MAX_NODES)
+            .contains(&index)
+            .then(|| self.address(1, index))
     }
 
     /// The addresses for the pods of node `index`, a /24.
@@ -122,8 +124,13 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn new(address: Ipv4Addr, prefix_len: u8) -> Self {
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len.min(32))).unwrap_or(0);
-        Self { first: u32::from(address) & mask, mask }
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(prefix_len.min(32)))
+            .unwrap_or(0);
+        Self {
+            first: u32::from(address) & mask,
+            mask,
+        }
     }
 
     /// Reads `10.0.0.0/8`; `None` also for IPv6, which never overlaps.
@@ -141,7 +148,11 @@ impl Block {
             .filter_map(|line| {
                 let mut fields = line.split_whitespace();
                 // The kernel prints addresses as it stores them, lowest byte first.
-                let mut number = |at| u32::from_str_radix(fields.nth(at)?, 16).ok().map(u32::swap_bytes);
+                let mut number = |at| {
+                    u32::from_str_radix(fields.nth(at)?, 16)
+                        .ok()
+                        .map(u32::swap_bytes)
+                };
                 let (first, mask) = (number(1)?, number(5)?);
                 (mask != 0).then_some(Self { first, mask })
             })
@@ -166,14 +177,20 @@ mod tests {
         assert_eq!(network.control_plane().to_string(), "10.89.0.2");
         assert_eq!(network.node(1).unwrap().to_string(), "10.89.1.1");
         assert_eq!(network.pods_of_node(1).unwrap().to_string(), "10.89.2.0/24");
-        assert_eq!(network.pods_of_node(MAX_NODES).unwrap().to_string(), "10.89.63.0/24");
+        assert_eq!(
+            network.pods_of_node(MAX_NODES).unwrap().to_string(),
+            "10.89.63.0/24"
+        );
         assert_eq!(network.services(), (Ipv4Addr::new(10, 89, 192, 0), 18));
         assert_eq!((network.node(0), network.node(MAX_NODES + 1)), (None, None));
     }
 
     #[track_caller]
     fn check_choice(taken: &[&str], expected: Option<&str>) {
-        let taken: Vec<Block> = taken.iter().map(|text| Block::parse(text).unwrap()).collect();
+        let taken: Vec<Block> = taken
+            .iter()
+            .map(|text| Block::parse(text).unwrap())
+            .collect();
         let chosen = ClusterNetwork::choose(&taken).map(ClusterNetwork::subnet);
         assert_eq!(chosen.as_deref(), expected, "{taken:?}");
     }
@@ -192,7 +209,10 @@ mod tests {
         let table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
                      eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
                      tun0\t0000590A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
-        assert_eq!(Block::of_routes(table), [Block::parse("10.89.0.0/16").unwrap()]);
+        assert_eq!(
+            Block::of_routes(table),
+            [Block::parse("10.89.0.0/16").unwrap()]
+        );
     }
 
     #[test]

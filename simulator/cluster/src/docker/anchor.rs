@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 ///
 /// Where the kernel refuses; then no pod must be started.
 pub fn protect_agent() -> io::Result<()> {
-    Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+    Ok(rustix::process::set_dumpable_behavior(
+        DumpableBehavior::NotDumpable,
+    )?)
 }
 
 /// Listens to signals on a thread of its own until it is dropped.
@@ -53,8 +55,13 @@ impl SignalWatch {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
-        Ok(Self { handle, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(watch)?;
+        Ok(Self {
+            handle,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -99,6 +106,9 @@ mod tests {
     #[test]
     fn a_protected_process_says_so() {
         protect_agent().unwrap();
-        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert_eq!(
+            rustix::process::dumpable_behavior().unwrap(),
+            DumpableBehavior::NotDumpable
+        );
     }
 }

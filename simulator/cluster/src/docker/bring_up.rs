@@ -44,7 +44,10 @@ pub enum BringUpError {
         name: String,
     },
     /// The plan has no address for the node.
-    #[error("node {name:?} has place {index}, but the address plan ends at {}", super::MAX_NODES)]
+    #[error(
+        "node {name:?} has place {index}, but the address plan ends at {}",
+        super::MAX_NODES
+    )]
     NoAddress {
         /// Name of the node.
         name: String,
@@ -70,9 +73,17 @@ pub async fn bring_up(
     plan: &DockerPlan,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), BringUpError> {
-    for NodePlan { name, index, config: _ } in &plan.nodes {
+    for NodePlan {
+        name,
+        index,
+        config: _,
+    } in &plan.nodes
+    {
         if plan.network.node(*index).is_none() {
-            return Err(BringUpError::NoAddress { name: name.clone(), index: *index });
+            return Err(BringUpError::NoAddress {
+                name: name.clone(),
+                index: *index,
+            });
         }
     }
     let begun = tokio::time::Instant::now();
@@ -80,7 +91,11 @@ pub async fn bring_up(
         .map(|part| async move {
             let (container, role) = (part.name.clone(), part.role);
             create_and_start(docker, part).await?;
-            progress(Progress::Started { container, role, after: begun.elapsed() });
+            progress(Progress::Started {
+                container,
+                role,
+                after: begun.elapsed(),
+            });
             Ok(())
         })
         .buffer_unordered(concurrent_starts())
@@ -93,10 +108,15 @@ pub async fn bring_up(
 /// # Errors
 ///
 /// Where it cannot be made or started.
-pub async fn start_part(docker: &Docker, plan: &DockerPlan, node: &NodePlan) -> Result<(), BringUpError> {
-    let part = plan
-        .node(node)
-        .ok_or_else(|| BringUpError::NoAddress { name: node.name.clone(), index: node.index })?;
+pub async fn start_part(
+    docker: &Docker,
+    plan: &DockerPlan,
+    node: &NodePlan,
+) -> Result<(), BringUpError> {
+    let part = plan.node(node).ok_or_else(|| BringUpError::NoAddress {
+        name: node.name.clone(),
+        index: node.index,
+    })?;
     create_and_start(docker, part).await
 }
 
@@ -107,20 +127,29 @@ pub(super) fn concurrent_starts() -> usize {
 
 async fn create_and_start(docker: &Docker, part: Part) -> Result<(), BringUpError> {
     let Part { name, role, body } = part;
-    let options = CreateContainerOptions { name: Some(name.clone()), ..CreateContainerOptions::default() };
-    docker.create_container(Some(options), body).await.map_err(|error| match refusal(&error).0 {
-        409 => BringUpError::NameTaken { name: name.clone() },
-        _ => DockerError::at(format!("creating container {name}"))(error).into(),
-    })?;
+    let options = CreateContainerOptions {
+        name: Some(name.clone()),
+        ..CreateContainerOptions::default()
+    };
+    docker
+        .create_container(Some(options), body)
+        .await
+        .map_err(|error| match refusal(&error).0 {
+            409 => BringUpError::NameTaken { name: name.clone() },
+            _ => DockerError::at(format!("creating container {name}"))(error).into(),
+        })?;
     start(docker, &name, role).await
 }
 
 /// Starts a container that is there.
 pub(super) async fn start(docker: &Docker, name: &str, role: Role) -> Result<(), BringUpError> {
-    docker.start_container(name, None).await.map_err(|error| match taken_port(refusal(&error).1) {
-        Some(port) => BringUpError::PortTaken { port, role },
-        None => DockerError::at(format!("starting container {name}"))(error).into(),
-    })
+    docker
+        .start_container(name, None)
+        .await
+        .map_err(|error| match taken_port(refusal(&error).1) {
+            Some(port) => BringUpError::PortTaken { port, role },
+            None => DockerError::at(format!("starting container {name}"))(error).into(),
+        })
 }
 
 /// The port in `Bind for 127.0.0.1:6443 failed: port is already allocated`, or in `listen tcp4

@@ -10,7 +10,10 @@ use tokio::net::UnixStream;
 const REQUEST_TIMEOUT_SECONDS: u64 = 120;
 
 /// The oldest API that is known to do all we ask: Docker 20.10.
-const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+const OLDEST: ClientVersion = ClientVersion {
+    major_version: 1,
+    minor_version: 41,
+};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
@@ -119,7 +122,10 @@ impl Daemon {
     }
 
     async fn open(socket: &Path) -> Result<Self, DaemonError> {
-        let broken = |source| DaemonError::Broken { socket: socket.to_owned(), source };
+        let broken = |source| DaemonError::Broken {
+            socket: socket.to_owned(),
+            source,
+        };
         let path = socket.display().to_string();
         let docker = Docker::connect_with_unix(&path, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             .map_err(broken)?
@@ -129,11 +135,18 @@ impl Daemon {
         let answer = docker.version().await.map_err(broken)?;
         let version = answer.version.unwrap_or_default();
         if docker.client_version() < OLDEST {
-            return Err(DaemonError::TooOld { version, api: answer.api_version.unwrap_or_default() });
+            return Err(DaemonError::TooOld {
+                version,
+                api: answer.api_version.unwrap_or_default(),
+            });
         }
         match answer.os {
             Some(os) if os != "linux" => Err(DaemonError::NotLinux { os }),
-            _ => Ok(Self { docker, socket: socket.to_owned(), version }),
+            _ => Ok(Self {
+                docker,
+                socket: socket.to_owned(),
+                version,
+            }),
         }
     }
 }
@@ -147,7 +160,9 @@ fn sockets(
     if let Some(host) = docker_host.filter(|host| !host.is_empty()) {
         return match host.strip_prefix("unix://") {
             Some(path) => Ok(vec![PathBuf::from(path)]),
-            None => Err(DaemonError::NotLocal { host: host.to_owned() }),
+            None => Err(DaemonError::NotLocal {
+                host: host.to_owned(),
+            }),
         };
     }
     // Rootless Docker, and Docker Desktop on Linux and macOS.
@@ -159,7 +174,11 @@ fn sockets(
 }
 
 fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(" or ")
 }
 
 #[cfg(test)]
@@ -169,30 +188,51 @@ mod tests {
     #[track_caller]
     fn check(host: Option<&str>, expected: &[&str]) {
         let found = sockets(host, Some("/run/user/1000"), None).unwrap();
-        assert_eq!(found, expected.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            expected.iter().map(PathBuf::from).collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn the_socket_is_looked_for_where_docker_puts_it() {
         check(Some("unix:///tmp/d.sock"), &["/tmp/d.sock"]);
-        check(None, &["/var/run/docker.sock", "/run/user/1000/docker.sock"]);
-        check(Some(""), &["/var/run/docker.sock", "/run/user/1000/docker.sock"]);
+        check(
+            None,
+            &["/var/run/docker.sock", "/run/user/1000/docker.sock"],
+        );
+        check(
+            Some(""),
+            &["/var/run/docker.sock", "/run/user/1000/docker.sock"],
+        );
     }
 
     #[test]
     fn a_daemon_on_another_machine_is_refused_with_the_way_out() {
-        let error = sockets(Some("tcp://10.0.0.1:2375"), None, None).unwrap_err().to_string();
-        assert!(error.contains("tcp://10.0.0.1:2375") && error.contains("unset DOCKER_HOST"), "{error}");
+        let error = sockets(Some("tcp://10.0.0.1:2375"), None, None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("tcp://10.0.0.1:2375") && error.contains("unset DOCKER_HOST"),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_way_out_is_part_of_every_message() {
         let socket = PathBuf::from("/s");
         let errors = [
-            DaemonError::NotRunning { tried: vec![socket.clone(), "/t".into()] },
+            DaemonError::NotRunning {
+                tried: vec![socket.clone(), "/t".into()],
+            },
             DaemonError::NotPermitted { socket },
-            DaemonError::TooOld { version: "19.03".into(), api: "1.40".into() },
-            DaemonError::NotLinux { os: "windows".into() },
+            DaemonError::TooOld {
+                version: "19.03".into(),
+                api: "1.40".into(),
+            },
+            DaemonError::NotLinux {
+                os: "windows".into(),
+            },
         ];
         for error in errors {
             assert!(error.to_string().contains("--engine process"), "{error}");

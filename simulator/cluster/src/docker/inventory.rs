@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
-use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions, LogsOptions};
+use bollard::query_parameters::{
+    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, LogsOptions,
+};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -60,7 +62,10 @@ pub struct LogRequest {
 /// Where the daemon does not answer.
 pub async fn list(docker: &Docker, cluster: &str) -> Result<Vec<PartStatus>, DockerError> {
     let found = containers(docker, &cluster_label(cluster)).await?;
-    let mut parts: Vec<_> = found.iter().filter_map(|container| part(cluster, container)).collect();
+    let mut parts: Vec<_> = found
+        .iter()
+        .filter_map(|container| part(cluster, container))
+        .collect();
     parts.sort_by(|a, b| (a.role, natural(&a.component)).cmp(&(b.role, natural(&b.component))));
     Ok(parts)
 }
@@ -73,19 +78,35 @@ pub async fn list(docker: &Docker, cluster: &str) -> Result<Vec<PartStatus>, Doc
 pub async fn list_clusters(docker: &Docker) -> Result<Vec<ClusterSummary>, DockerError> {
     let mut clusters = BTreeMap::<String, (usize, usize)>::new();
     for container in containers(docker, labels::CLUSTER).await? {
-        let Some(name) = label(&container, labels::CLUSTER) else { continue };
+        let Some(name) = label(&container, labels::CLUSTER) else {
+            continue;
+        };
         let entry = clusters.entry(name.to_owned()).or_default();
         if label(&container, labels::ROLE).is_some() {
             entry.0 += usize::from(runs(&container));
             entry.1 += 1;
         }
     }
-    let options = ListNetworksOptions { filters: label_filter(labels::CLUSTER), ..ListNetworksOptions::default() };
-    let networks = docker.list_networks(Some(options)).await.map_err(DockerError::at("listing networks"))?;
-    let options = ListVolumesOptions { filters: label_filter(labels::CLUSTER) };
-    let volumes = docker.list_volumes(Some(options)).await.map_err(DockerError::at("listing volumes"))?;
+    let options = ListNetworksOptions {
+        filters: label_filter(labels::CLUSTER),
+    };
+    let networks = docker
+        .list_networks(Some(options))
+        .await
+        .map_err(DockerError::at("listing networks"))?;
+    let options = ListVolumesOptions {
+        filters: label_filter(labels::CLUSTER),
+    };
+    let volumes = docker
+        .list_volumes(Some(options))
+        .await
+        .map_err(DockerError::at("listing volumes"))?;
     let of_networks = networks.into_iter().filter_map(|network| network.labels);
-    let of_volumes = volumes.volumes.into_iter().flatten().map(|volume| volume.labels);
+    let of_volumes = volumes
+        .volumes
+        .into_iter()
+        .flatten()
+        .map(|volume| volume.labels);
     for mut labels_found in of_networks.chain(of_volumes) {
         if let Some(name) = labels_found.remove(labels::CLUSTER) {
             clusters.entry(name).or_default();
@@ -93,7 +114,11 @@ pub async fn list_clusters(docker: &Docker) -> Result<Vec<ClusterSummary>, Docke
     }
     Ok(clusters
         .into_iter()
-        .map(|(name, (running, parts))| ClusterSummary { name, running, parts })
+        .map(|(name, (running, parts))| ClusterSummary {
+            name,
+            running,
+            parts,
+        })
         .collect())
 }
 
@@ -109,7 +134,9 @@ pub fn logs(
         follow: request.follow,
         stdout: true,
         stderr: true,
-        tail: request.tail_lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+        tail: request
+            .tail_lines
+            .map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
         ..LogsOptions::default()
     };
     docker
@@ -122,13 +149,19 @@ pub fn logs(
 }
 
 /// Containers with this label, dead ones included.
-pub(super) async fn containers(docker: &Docker, label: &str) -> Result<Vec<ContainerSummary>, DockerError> {
+pub(super) async fn containers(
+    docker: &Docker,
+    label: &str,
+) -> Result<Vec<ContainerSummary>, DockerError> {
     let options = ListContainersOptions {
         all: true,
         filters: label_filter(label),
         ..ListContainersOptions::default()
     };
-    docker.list_containers(Some(options)).await.map_err(DockerError::at("listing containers"))
+    docker
+        .list_containers(Some(options))
+        .await
+        .map_err(DockerError::at("listing containers"))
 }
 
 pub(super) fn label<'a>(container: &'a ContainerSummary, label: &str) -> Option<&'a str> {
@@ -144,11 +177,21 @@ pub(super) fn runs(container: &ContainerSummary) -> bool {
 
 fn part(cluster: &str, container: &ContainerSummary) -> Option<PartStatus> {
     let role = Role::parse(label(container, labels::ROLE)?)?;
-    let name = container.names.as_ref()?.first()?.trim_start_matches('/').to_owned();
-    let networks = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let name = container
+        .names
+        .as_ref()?
+        .first()?
+        .trim_start_matches('/')
+        .to_owned();
+    let networks = container
+        .network_settings
+        .as_ref()
+        .and_then(|settings| settings.networks.as_ref());
     let endpoint = networks.and_then(|networks| networks.get(cluster));
     Some(PartStatus {
-        component: label(container, labels::NODE).unwrap_or(role.as_str()).to_owned(),
+        component: label(container, labels::NODE)
+            .unwrap_or(role.as_str())
+            .to_owned(),
         role,
         running: runs(container),
         status: container.status.clone().unwrap_or_default(),

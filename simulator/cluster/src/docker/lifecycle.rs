@@ -44,9 +44,13 @@ pub async fn stop(docker: &Docker, cluster: &str) -> Result<(), DockerError> {
     let parts = inventory::list(docker, cluster).await?;
     stream::iter(parts.into_iter().filter(|part| part.running))
         .map(|part| async move {
-            let options = StopContainerOptions { t: Some(STOP_SECONDS), ..StopContainerOptions::default() };
-            gone_is_fine(docker.stop_container(&part.container, Some(options)).await)
-                .map_err(DockerError::at(format!("stopping container {}", part.container)))
+            let options = StopContainerOptions {
+                t: Some(STOP_SECONDS),
+                ..StopContainerOptions::default()
+            };
+            gone_is_fine(docker.stop_container(&part.container, Some(options)).await).map_err(
+                DockerError::at(format!("stopping container {}", part.container)),
+            )
         })
         .buffer_unordered(CONCURRENT_CALLS)
         .try_collect()
@@ -75,7 +79,9 @@ pub async fn start_existing(docker: &Docker, cluster: &str) -> Result<(), BringU
 /// Where there is no such part, or the daemon refuses.
 pub async fn kill(docker: &Docker, cluster: &str, component: &str) -> Result<(), DockerError> {
     let name = container_name(cluster, component);
-    let options = KillContainerOptions { signal: "SIGKILL".to_owned() };
+    let options = KillContainerOptions {
+        signal: "SIGKILL".to_owned(),
+    };
     match docker.kill_container(&name, Some(options)).await {
         Err(error) if refusal(&error).0 == 409 => Ok(()),
         other => other.map_err(DockerError::at(format!("killing container {name}"))),
@@ -91,10 +97,17 @@ pub async fn remove_node(docker: &Docker, cluster: &str, node: &str) -> Result<(
     // The node first: its agent would make the pods again.
     remove_container(docker, &container_name(cluster, node)).await?;
     let found = inventory::containers(docker, &cluster_label(cluster)).await?;
-    let pods = found.into_iter().filter(|c| inventory::label(c, labels::NODE) == Some(node));
+    let pods = found
+        .into_iter()
+        .filter(|c| inventory::label(c, labels::NODE) == Some(node));
     remove_containers(docker, pods.filter_map(|container| container.id)).await?;
     let own = format!("{}={node}", labels::NODE);
-    remove_volumes(docker, |labels_of_volume| labels_of_volume.contains(&own), cluster).await?;
+    remove_volumes(
+        docker,
+        |labels_of_volume| labels_of_volume.contains(&own),
+        cluster,
+    )
+    .await?;
     Ok(())
 }
 
@@ -115,7 +128,11 @@ pub async fn remove_all(docker: &Docker, cluster: &str) -> Result<Removed, Docke
         let is_node = |c: &_| inventory::label(c, labels::ROLE) == Some(Role::Node.as_str());
         let (nodes, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_node);
         for batch in [nodes, others] {
-            remove_containers(docker, batch.into_iter().filter_map(|container| container.id)).await?;
+            remove_containers(
+                docker,
+                batch.into_iter().filter_map(|container| container.id),
+            )
+            .await?;
         }
     }
     removed.volumes = remove_volumes(docker, |_| true, cluster).await?;
@@ -123,7 +140,10 @@ pub async fn remove_all(docker: &Docker, cluster: &str) -> Result<Removed, Docke
     Ok(removed)
 }
 
-async fn remove_containers(docker: &Docker, ids: impl Iterator<Item = String>) -> Result<(), DockerError> {
+async fn remove_containers(
+    docker: &Docker,
+    ids: impl Iterator<Item = String>,
+) -> Result<(), DockerError> {
     stream::iter(ids)
         .map(|id| async move { remove_container(docker, &id).await })
         .buffer_unordered(CONCURRENT_CALLS)
@@ -132,11 +152,17 @@ async fn remove_containers(docker: &Docker, ids: impl Iterator<Item = String>) -
 }
 
 async fn remove_container(docker: &Docker, name: &str) -> Result<(), DockerError> {
-    let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+    let options = RemoveContainerOptions {
+        force: true,
+        v: true,
+        ..RemoveContainerOptions::default()
+    };
     // 409: somebody else is removing it.
-    patiently(&[409], async || docker.remove_container(name, Some(options.clone())).await)
-        .await
-        .map_err(DockerError::at(format!("removing container {name}")))
+    patiently(&[409], async || {
+        docker.remove_container(name, Some(options.clone())).await
+    })
+    .await
+    .map_err(DockerError::at(format!("removing container {name}")))
 }
 
 async fn remove_volumes(
@@ -144,15 +170,28 @@ async fn remove_volumes(
     wanted: impl Fn(&[String]) -> bool,
     cluster: &str,
 ) -> Result<usize, DockerError> {
-    let options = ListVolumesOptions { filters: label_filter(&cluster_label(cluster)) };
-    let listed = docker.list_volumes(Some(options)).await.map_err(DockerError::at("listing volumes"))?;
+    let options = ListVolumesOptions {
+        filters: label_filter(&cluster_label(cluster)),
+    };
+    let listed = docker
+        .list_volumes(Some(options))
+        .await
+        .map_err(DockerError::at("listing volumes"))?;
     let mut removed = 0;
     for volume in listed.volumes.unwrap_or_default() {
-        let own: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let own: Vec<String> = volume
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         if wanted(&own) {
-            patiently(&[409], async || docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await)
-                .await
-                .map_err(DockerError::at(format!("removing volume {}", volume.name)))?;
+            patiently(&[409], async || {
+                docker
+                    .remove_volume(&volume.name, None::<RemoveVolumeOptions>)
+                    .await
+            })
+            .await
+            .map_err(DockerError::at(format!("removing volume {}", volume.name)))?;
             removed += 1;
         }
     }
@@ -162,10 +201,15 @@ async fn remove_volumes(
 async fn remove_networks(docker: &Docker, cluster: &str) -> Result<usize, DockerError> {
     let options = ListNetworksOptions {
         filters: label_filter(&cluster_label(cluster)),
-        ..ListNetworksOptions::default()
     };
-    let listed = docker.list_networks(Some(options)).await.map_err(DockerError::at("listing networks"))?;
-    let ids: Vec<String> = listed.into_iter().filter_map(|network| network.id).collect();
+    let listed = docker
+        .list_networks(Some(options))
+        .await
+        .map_err(DockerError::at("listing networks"))?;
+    let ids: Vec<String> = listed
+        .into_iter()
+        .filter_map(|network| network.id)
+        .collect();
     for id in &ids {
         // 403: "has active endpoints", until the daemon has let go of the last container.
         patiently(&[403, 409], async || docker.remove_network(id).await)

@@ -10,7 +10,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 const RTM_NEWROUTE: u16 = 24;
@@ -37,12 +37,18 @@ pub fn add_local_route(network: Ipv4Addr, prefix_len: u8) -> io::Result<()> {
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
-        Some(netlink::ROUTE),
+        // Routes are netlink's protocol 0, its default.
+        None,
     )?;
     let any = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     let loopback = rustix::net::netdevice::name_to_index(&any, "lo")?;
     let request = request(network, prefix_len, loopback);
-    rustix::net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    rustix::net::sendto(
+        &socket,
+        &request,
+        SendFlags::empty(),
+        &SocketAddrNetlink::new(0, 0),
+    )?;
     let mut answer = [0; 512];
     let (_, length) = rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
     acknowledged(&answer[..length.min(512)])
@@ -80,9 +86,20 @@ fn attribute(kind: u16, value: [u8; 4]) -> Vec<u8> {
 
 /// Reads the acknowledgement: an error message whose error number may be zero.
 fn acknowledged(answer: &[u8]) -> io::Result<()> {
-    let strange = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is no acknowledgement");
-    let kind = answer.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
-    let code = answer.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+    let strange = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the kernel's answer is no acknowledgement",
+        )
+    };
+    let kind = answer
+        .get(4..6)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u16::from_ne_bytes);
+    let code = answer
+        .get(HEADER..HEADER + 4)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(i32::from_ne_bytes);
     match (kind, code) {
         (Some(NLMSG_ERROR), Some(0)) => Ok(()),
         (Some(NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(-code)),
@@ -107,7 +124,10 @@ mod tests {
         let mut answer = vec![0; 36];
         answer[4..6].copy_from_slice(&kind.to_ne_bytes());
         answer[16..20].copy_from_slice(&code.to_ne_bytes());
-        assert_eq!(acknowledged(&answer).map_err(|error| error.kind()), expected);
+        assert_eq!(
+            acknowledged(&answer).map_err(|error| error.kind()),
+            expected
+        );
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub use lifecycle::{Removed, kill, remove_all, remove_node, start_existing, stop
 pub use local_route::add_local_route;
 pub use network::{NetworkError, claim_network};
 pub use plan::{DockerPlan, NodePlan, Ports, Role, STATE_DIR};
-pub use system_image::{ImageError, RUNTIME_IMAGE, SystemImage, import_system_image};
+pub use system_image::{
+    ImageError, RUNTIME_IMAGE, SystemImage, import_images, import_system_image,
+};
 
 use std::collections::HashMap;
 
@@ -57,9 +59,10 @@ impl DockerError {
 /// The HTTP status and the words of the daemon's refusal.
 fn refusal(error: &bollard::errors::Error) -> (u16, &str) {
     match error {
-        bollard::errors::Error::DockerResponseServerError { status_code, message } => {
-            (*status_code, message)
-        }
+        bollard::errors::Error::DockerResponseServerError {
+            status_code,
+            message,
+        } => (*status_code, message),
         _ => (0, ""),
     }
 }
@@ -74,7 +77,10 @@ fn gone_is_fine(result: Result<(), bollard::errors::Error>) -> Result<(), bollar
 
 /// A `label` filter for the daemon's listings. A label without value matches any value.
 fn label_filter(label: &str) -> Option<HashMap<String, Vec<String>>> {
-    Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])]))
+    Some(HashMap::from([(
+        "label".to_owned(),
+        vec![label.to_owned()],
+    )]))
 }
 
 /// The label that marks a thing as the cluster's, as `key=value`.

@@ -56,7 +56,9 @@ pub async fn claim_network(docker: &Docker, cluster: &str) -> Result<ClusterNetw
             Err(error) if refusal(&error).1.contains("overlap") => {
                 refused.extend(Block::parse(&network.subnet()));
             }
-            Err(error) => return Err(DockerError::at("creating the cluster's network")(error).into()),
+            Err(error) => {
+                return Err(DockerError::at("creating the cluster's network")(error).into());
+            }
         }
     }
     Err(NetworkError::NoneFree)
@@ -66,14 +68,22 @@ async fn present(docker: &Docker, cluster: &str) -> Result<Option<ClusterNetwork
     let found = match docker.inspect_network(cluster, None).await {
         Ok(found) => found,
         Err(error) if refusal(&error).0 == 404 => return Ok(None),
-        Err(error) => return Err(DockerError::at("looking for the cluster's network")(error).into()),
+        Err(error) => {
+            return Err(DockerError::at("looking for the cluster's network")(error).into());
+        }
     };
-    let ours = found.labels.is_some_and(|found| found.get(labels::CLUSTER).is_some_and(|c| c == cluster));
+    let ours = found
+        .labels
+        .is_some_and(|found| found.get(labels::CLUSTER).is_some_and(|c| c == cluster));
     let blocks = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-    let network = blocks.iter().find_map(|block| ClusterNetwork::parse(block.subnet.as_deref()?));
+    let network = blocks
+        .iter()
+        .find_map(|block| ClusterNetwork::parse(block.subnet.as_deref()?));
     match network.filter(|_| ours) {
         Some(network) => Ok(Some(network)),
-        None => Err(NetworkError::NotOurs { name: cluster.to_owned() }),
+        None => Err(NetworkError::NotOurs {
+            name: cluster.to_owned(),
+        }),
     }
 }
 
@@ -84,8 +94,13 @@ async fn taken(docker: &Docker) -> Result<Vec<Block>, NetworkError> {
         .list_networks(None)
         .await
         .map_err(DockerError::at("listing networks"))?;
-    let blocks = networks.into_iter().filter_map(|network| network.ipam?.config).flatten();
-    let mut taken: Vec<Block> = blocks.filter_map(|block| Block::parse(block.subnet.as_deref()?)).collect();
+    let blocks = networks
+        .into_iter()
+        .filter_map(|network| network.ipam?.config)
+        .flatten();
+    let mut taken: Vec<Block> = blocks
+        .filter_map(|block| Block::parse(block.subnet.as_deref()?))
+        .collect();
     // Absent where Docker lives in a virtual machine of its own; then its routes are unknown.
     if let Ok(table) = tokio::fs::read_to_string("/proc/net/route").await {
         taken.extend(Block::of_routes(&table));
@@ -104,8 +119,14 @@ fn request(cluster: &str, network: ClusterNetwork) -> NetworkCreateRequest {
     NetworkCreateRequest {
         name: cluster.to_owned(),
         driver: Some("bridge".to_owned()),
-        ipam: Some(Ipam { config: Some(vec![block]), ..Ipam::default() }),
-        labels: Some(HashMap::from([(labels::CLUSTER.to_owned(), cluster.to_owned())])),
+        ipam: Some(Ipam {
+            config: Some(vec![block]),
+            ..Ipam::default()
+        }),
+        labels: Some(HashMap::from([(
+            labels::CLUSTER.to_owned(),
+            cluster.to_owned(),
+        )])),
         ..NetworkCreateRequest::default()
     }
 }

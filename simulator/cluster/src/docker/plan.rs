@@ -39,7 +39,12 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::ControlPlane, Self::Registry, Self::Gateway, Self::Node];
+    const ALL: [Self; 4] = [
+        Self::ControlPlane,
+        Self::Registry,
+        Self::Gateway,
+        Self::Node,
+    ];
 
     /// The name in labels, in container names and in `devops-lab component NAME`.
     #[must_use]
@@ -137,7 +142,13 @@ impl DockerPlan {
             port_bindings: Some(publish(&[self.ports.api])),
             ..self.confined()
         };
-        self.part(Role::ControlPlane, None, self.network.control_plane(), &self.control_plane, host)
+        self.part(
+            Role::ControlPlane,
+            None,
+            self.network.control_plane(),
+            &self.control_plane,
+            host,
+        )
     }
 
     fn registry(&self) -> Part {
@@ -146,7 +157,13 @@ impl DockerPlan {
             port_bindings: Some(publish(&[self.ports.registry])),
             ..self.confined()
         };
-        self.part(Role::Registry, None, self.network.registry(), &self.registry, host)
+        self.part(
+            Role::Registry,
+            None,
+            self.network.registry(),
+            &self.registry,
+            host,
+        )
     }
 
     fn gateway(&self) -> Part {
@@ -157,7 +174,13 @@ impl DockerPlan {
             tmpfs: Some(scratch(&["/tmp", STATE_DIR])),
             ..self.confined()
         };
-        self.part(Role::Gateway, None, self.network.gateway(), &self.gateway, host)
+        self.part(
+            Role::Gateway,
+            None,
+            self.network.gateway(),
+            &self.gateway,
+            host,
+        )
     }
 
     /// `None` where the plan has no address for it.
@@ -187,7 +210,11 @@ impl DockerPlan {
             (labels::ROLE.to_owned(), role.as_str().to_owned()),
         ]);
         labels.extend(node.map(|node| (labels::NODE.to_owned(), node.to_owned())));
-        let exposed = host.port_bindings.iter().flat_map(|ports| ports.keys().cloned()).collect();
+        let exposed = host
+            .port_bindings
+            .iter()
+            .flat_map(|ports| ports.keys().cloned())
+            .collect();
         Part {
             name: container_name(&self.cluster, component),
             role,
@@ -235,7 +262,9 @@ impl DockerPlan {
             }),
             ..EndpointSettings::default()
         };
-        NetworkingConfig { endpoints_config: Some(HashMap::from([(self.cluster.clone(), endpoint)])) }
+        NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(self.cluster.clone(), endpoint)])),
+        }
     }
 
     fn state_volume(&self, kind: &str) -> Mount {
@@ -269,7 +298,10 @@ fn publish(ports: &[u16]) -> HashMap<String, Option<Vec<PortBinding>>> {
 
 /// Places in memory that may be written below a read-only root; empty again after a restart.
 fn scratch(paths: &[&str]) -> HashMap<String, String> {
-    paths.iter().map(|&path| (path.to_owned(), String::new())).collect()
+    paths
+        .iter()
+        .map(|&path| (path.to_owned(), String::new()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -287,7 +319,12 @@ mod tests {
             network: ClusterNetwork::parse("10.89.0.0/16").unwrap(),
             image: "devops-lab/system:abc".into(),
             socket: "/run/user/1000/docker.sock".into(),
-            ports: Ports { api: 6443, gateway: 8080, gateway_test: 8081, registry: 5001 },
+            ports: Ports {
+                api: 6443,
+                gateway: 8080,
+                gateway_test: 8081,
+                registry: 5001,
+            },
             control_plane: "{}".into(),
             registry: "{}".into(),
             gateway: "{}".into(),
@@ -305,8 +342,22 @@ mod tests {
             .parts()
             .into_iter()
             .map(|part| {
-                let endpoints = part.body.networking_config.unwrap().endpoints_config.unwrap();
-                (part.name, endpoints["lab"].ipam_config.as_ref().unwrap().ipv4_address.clone().unwrap())
+                let endpoints = part
+                    .body
+                    .networking_config
+                    .unwrap()
+                    .endpoints_config
+                    .unwrap();
+                (
+                    part.name,
+                    endpoints["lab"]
+                        .ipam_config
+                        .as_ref()
+                        .unwrap()
+                        .ipv4_address
+                        .clone()
+                        .unwrap(),
+                )
             })
             .collect();
         let expected = [
@@ -316,7 +367,10 @@ mod tests {
             ("lab-node-1", "10.89.1.1"),
             ("lab-node-2", "10.89.1.2"),
         ];
-        assert_eq!(found, expected.map(|(name, ip)| (name.to_owned(), ip.to_owned())));
+        assert_eq!(
+            found,
+            expected.map(|(name, ip)| (name.to_owned(), ip.to_owned()))
+        );
     }
 
     #[test]
@@ -325,8 +379,18 @@ mod tests {
             let host = host(&part);
             assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]), "{}", part.name);
             assert_eq!(host.readonly_rootfs, Some(true));
-            assert_eq!(host.cap_add.is_some(), part.role == Role::Gateway, "{}", part.name);
-            assert_eq!(host.binds.is_some(), part.role == Role::Node, "{}", part.name);
+            assert_eq!(
+                host.cap_add.is_some(),
+                part.role == Role::Gateway,
+                "{}",
+                part.name
+            );
+            assert_eq!(
+                host.binds.is_some(),
+                part.role == Role::Node,
+                "{}",
+                part.name
+            );
         }
         let binds = host(&plan().parts()[3]).binds.clone().unwrap();
         assert_eq!(binds, ["/run/user/1000/docker.sock:/var/run/docker.sock"]);
@@ -342,16 +406,27 @@ mod tests {
             .map(|(inside, outside)| (inside, outside.host_ip.unwrap(), outside.host_port.unwrap()))
             .collect();
         published.sort();
-        let expected = ["5001", "6443", "8080", "8081"]
-            .map(|port| (format!("{port}/tcp"), "127.0.0.1".to_owned(), port.to_owned()));
+        let expected = ["5001", "6443", "8080", "8081"].map(|port| {
+            (
+                format!("{port}/tcp"),
+                "127.0.0.1".to_owned(),
+                port.to_owned(),
+            )
+        });
         assert_eq!(published, expected);
     }
 
     #[test]
     fn a_part_is_told_its_role_and_its_configuration() {
         let node = &plan().parts()[4];
-        assert_eq!(node.body.cmd, Some(vec!["component".to_owned(), "node".to_owned()]));
-        assert_eq!(node.body.env, Some(vec!["DEVOPS_LAB_CONFIG={\"node\":2}".to_owned()]));
+        assert_eq!(
+            node.body.cmd,
+            Some(vec!["component".to_owned(), "node".to_owned()])
+        );
+        assert_eq!(
+            node.body.env,
+            Some(vec!["DEVOPS_LAB_CONFIG={\"node\":2}".to_owned()])
+        );
         assert_eq!(node.body.labels.as_ref().unwrap()[labels::NODE], "node-2");
     }
 }

@@ -3,12 +3,13 @@
 //! No Dockerfile and no build: the executable is handed to the daemon as a tar archive
 //! (measured: 71 ms for 1.5 MB, where `docker build` takes 839 ms).
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bollard::Docker;
-use bollard::query_parameters::CreateImageOptions;
+use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
@@ -64,20 +65,79 @@ pub enum ImageError {
     Docker(#[from] DockerError),
 }
 
-/// Gives the daemon the system image and the runtime image, where it does not have them.
+/// Gives the daemon the system image and the runtime image, where it does not have them, and
+/// takes away those of other builds that nobody uses any more.
 ///
 /// # Errors
 ///
 /// Where the executable cannot be read or is not static, or the daemon refuses.
-pub async fn import_system_image(docker: &Docker, executable: &Path) -> Result<SystemImage, ImageError> {
+pub async fn import_system_image(
+    docker: &Docker,
+    executable: &Path,
+) -> Result<SystemImage, ImageError> {
+    import_images(docker, executable, SYSTEM_REPOSITORY, RUNTIME_IMAGE).await
+}
+
+/// [`import_system_image`] under other names, so that a test disturbs no real cluster.
+///
+/// # Errors
+///
+/// As [`import_system_image`].
+pub async fn import_images(
+    docker: &Docker,
+    executable: &Path,
+    system_repository: &str,
+    runtime: &str,
+) -> Result<SystemImage, ImageError> {
     let hash = fingerprint(executable).await?;
     let tag = &hash[..TAG_LENGTH];
-    let reference = format!("{SYSTEM_REPOSITORY}:{tag}");
+    let reference = format!("{system_repository}:{tag}");
     let (imported, _) = futures::try_join!(
-        provide(docker, executable, &reference, tag, &system_changes()),
-        provide(docker, executable, RUNTIME_IMAGE, tag, &runtime_changes()),
+        provide(docker, executable, &reference, tag, system_changes()),
+        provide(docker, executable, runtime, tag, runtime_changes()),
     )?;
-    Ok(SystemImage { reference, imported })
+    if imported {
+        remove_other_builds(docker, system_repository, &reference).await?;
+    }
+    Ok(SystemImage {
+        reference,
+        imported,
+    })
+}
+
+/// Removes system images of other builds, except where a container, a stopped one included, is
+/// made from them: the daemon refuses that, and says so by a conflict.
+async fn remove_other_builds(
+    docker: &Docker,
+    system_repository: &str,
+    current: &str,
+) -> Result<(), DockerError> {
+    let filters = HashMap::from([("reference".to_owned(), vec![system_repository.to_owned()])]);
+    let options = ListImagesOptions {
+        filters: Some(filters),
+        ..ListImagesOptions::default()
+    };
+    let listed = docker.list_images(Some(options)).await;
+    let listed = listed.map_err(DockerError::at("listing the system images"))?;
+    for tag in listed.into_iter().flat_map(|image| image.repo_tags) {
+        if tag != current {
+            remove_unless_used(docker, &tag).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_unless_used(docker: &Docker, image: &str) -> Result<(), DockerError> {
+    match docker
+        .remove_image(image, None::<RemoveImageOptions>, None)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(refusal(&error).0, 404 | 409) => Ok(()),
+        Err(error) => Err(DockerError::at(format!("removing the old image {image}"))(
+            error,
+        )),
+    }
 }
 
 fn system_changes() -> Vec<String> {
@@ -101,18 +161,24 @@ async fn provide(
     executable: &Path,
     reference: &str,
     tag_of_executable: &str,
-    changes: &[String],
+    changes: Vec<String>,
 ) -> Result<bool, ImageError> {
-    if made_from(docker, reference).await?.as_deref() == Some(tag_of_executable) {
+    let present = present(docker, reference).await?;
+    if present
+        .as_ref()
+        .is_some_and(|image| image.made_from.as_deref() == Some(tag_of_executable))
+    {
         return Ok(false);
     }
-    let (repository, tag) = reference.rsplit_once(':').expect("our references have a tag");
+    let (repository, tag) = reference
+        .rsplit_once(':')
+        .expect("our references have a tag");
     let label = format!("LABEL {EXECUTABLE_LABEL}={tag_of_executable}");
     let options = CreateImageOptions {
         from_src: Some("-".to_owned()),
         repo: Some(repository.to_owned()),
         tag: Some(tag.to_owned()),
-        changes: changes.iter().cloned().chain([label]).collect(),
+        changes: changes.into_iter().chain([label]).collect(),
         ..CreateImageOptions::default()
     };
     let body = bollard::body_try_stream(archive(executable).await?);
@@ -121,17 +187,33 @@ async fn provide(
         .try_for_each(|_| async { Ok(()) })
         .await
         .map_err(DockerError::at(format!("importing the image {reference}")))?;
+    if let Some(replaced) = present {
+        // It has lost its name. Where students' images are built on it, the daemon keeps it.
+        remove_unless_used(docker, &replaced.id).await?;
+    }
     Ok(true)
 }
 
-async fn made_from(docker: &Docker, reference: &str) -> Result<Option<String>, ImageError> {
+/// An image that the daemon has.
+struct Present {
+    id: String,
+    /// The tag of the executable in it.
+    made_from: Option<String>,
+}
+
+async fn present(docker: &Docker, reference: &str) -> Result<Option<Present>, ImageError> {
     match docker.inspect_image(reference).await {
         Ok(image) => {
             let labels = image.config.and_then(|config| config.labels);
-            Ok(labels.and_then(|mut labels| labels.remove(EXECUTABLE_LABEL)))
+            Ok(Some(Present {
+                id: image.id.unwrap_or_default(),
+                made_from: labels.and_then(|mut labels| labels.remove(EXECUTABLE_LABEL)),
+            }))
         }
         Err(error) if refusal(&error).0 == 404 => Ok(None),
-        Err(error) => Err(DockerError::at(format!("looking for the image {reference}"))(error).into()),
+        Err(error) => {
+            Err(DockerError::at(format!("looking for the image {reference}"))(error).into())
+        }
     }
 }
 
@@ -139,10 +221,19 @@ async fn made_from(docker: &Docker, reference: &str) -> Result<Option<String>, I
 async fn fingerprint(executable: &Path) -> Result<String, ImageError> {
     let path = executable.to_owned();
     let read = tokio::task::spawn_blocking(move || inspect(&path)).await;
-    let unreadable = |source| ImageError::Unreadable { path: executable.to_owned(), source };
-    match read.map_err(io::Error::other).and_then(|inspected| inspected).map_err(unreadable)? {
+    let unreadable = |source| ImageError::Unreadable {
+        path: executable.to_owned(),
+        source,
+    };
+    match read
+        .map_err(io::Error::other)
+        .and_then(|inspected| inspected)
+        .map_err(unreadable)?
+    {
         Some(hash) => Ok(hash),
-        None => Err(ImageError::NotStatic { path: executable.to_owned() }),
+        None => Err(ImageError::NotStatic {
+            path: executable.to_owned(),
+        }),
     }
 }
 
@@ -171,7 +262,8 @@ fn names_a_loader(start: &[u8]) -> bool {
     let u16_at = |at: usize| Some(u16::from_le_bytes(start.get(at..at + 2)?.try_into().ok()?));
     let u32_at = |at: usize| Some(u32::from_le_bytes(start.get(at..at + 4)?.try_into().ok()?));
     let look = || {
-        let table = usize::try_from(u64::from_le_bytes(start.get(32..40)?.try_into().ok()?)).ok()?;
+        let table =
+            usize::try_from(u64::from_le_bytes(start.get(32..40)?.try_into().ok()?)).ok()?;
         let (size, count) = (usize::from(u16_at(54)?), usize::from(u16_at(56)?));
         Some((0..count).any(|entry| u32_at(table + entry * size) == Some(PT_INTERP)))
     };
@@ -183,13 +275,22 @@ fn names_a_loader(start: &[u8]) -> bool {
 async fn archive(
     executable: &Path,
 ) -> Result<impl futures::Stream<Item = io::Result<Bytes>> + Send + 'static, ImageError> {
-    let unreadable = |source| ImageError::Unreadable { path: executable.to_owned(), source };
-    let file = tokio::fs::File::open(executable).await.map_err(unreadable)?;
+    let unreadable = |source| ImageError::Unreadable {
+        path: executable.to_owned(),
+        source,
+    };
+    let file = tokio::fs::File::open(executable)
+        .await
+        .map_err(unreadable)?;
     let size = file.metadata().await.map_err(unreadable)?.len();
     let mut head = header("tmp/", tar::EntryType::Directory, 0, 0o1777).map_err(unreadable)?;
     head.extend(header("devops-lab", tar::EntryType::Regular, size, 0o755).map_err(unreadable)?);
     // Content fills its last block, and two empty blocks end the archive.
-    let tail = vec![0; usize::try_from(size.next_multiple_of(TAR_BLOCK) - size + 2 * TAR_BLOCK).expect("small")];
+    let tail = vec![
+        0;
+        usize::try_from(size.next_multiple_of(TAR_BLOCK) - size + 2 * TAR_BLOCK)
+            .expect("small")
+    ];
     let content = ReaderStream::with_capacity(tokio::io::AsyncReadExt::take(file, size), 1 << 18);
     let once = |bytes: Vec<u8>| stream::once(async move { Ok(Bytes::from(bytes)) });
     Ok(once(head).chain(content).chain(once(tail)).boxed())
@@ -214,7 +315,12 @@ mod tests {
     async fn the_archive_holds_the_executable_and_a_place_for_temporary_files() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"a program").unwrap();
-        let chunks: Vec<Bytes> = archive(file.path()).await.unwrap().try_collect().await.unwrap();
+        let chunks: Vec<Bytes> = archive(file.path())
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
         let packed = chunks.concat();
         assert_eq!(packed.len() % 512, 0);
         let mut archive = tar::Archive::new(packed.as_slice());
@@ -227,7 +333,10 @@ mod tests {
             found.push((path, entry.header().mode().unwrap(), content));
         }
         let expected = [("tmp/", 0o1777, ""), ("devops-lab", 0o755, "a program")];
-        assert_eq!(found, expected.map(|(path, mode, text)| (path.to_owned(), mode, text.to_owned())));
+        assert_eq!(
+            found,
+            expected.map(|(path, mode, text)| (path.to_owned(), mode, text.to_owned()))
+        );
     }
 
     #[tokio::test]
