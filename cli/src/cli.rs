@@ -77,7 +77,10 @@ pub(crate) enum Command {
     },
     /// Run one part of a cluster (used by `start`)
     #[command(hide = true)]
-    Component,
+    Component {
+        /// Which part, for those who list processes; the role itself is in the environment.
+        part: Option<String>,
+    },
     /// Run one pod's process (used by nodes)
     #[command(hide = true)]
     Shim {
@@ -94,13 +97,6 @@ pub(crate) enum Command {
     /// Do nothing until told to end (holds the network of a pod)
     #[command(hide = true)]
     Pause,
-    /// Misbehave on request (the engines' contract tests)
-    #[command(hide = true)]
-    TestHelper {
-        /// What to do.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
 }
 
 /// Which cluster.

@@ -69,13 +69,13 @@ pub async fn examine(home: &Home) -> Vec<Finding> {
 }
 
 async fn docker() -> Finding {
-    match crate::docker::check().await {
+    match crate::docker_provider::check().await {
         Ok(version) => Finding::ok("Docker", format!("version {version} answers")),
         Err(problem) => Finding::new(
             "Docker",
             Grade::Warning,
             problem.to_string(),
-            format!("{}; without Docker, clusters run on the process engine", problem.fix()),
+            "without Docker, clusters run on the process engine",
         ),
     }
 }

@@ -10,14 +10,17 @@
 pub mod config;
 pub mod doctor;
 pub mod docker;
+pub mod docker_provider;
 pub mod kubeconfig;
 pub mod lifecycle;
 pub mod pki;
 pub mod plan;
+pub mod pods;
 pub mod ports;
 pub mod process;
 pub mod provider;
 pub mod record;
+pub mod registry;
 pub mod roles;
 pub mod serve;
 pub mod status;

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, sleep};
 
 use crate::config::{ClusterSpec, EngineKind, check_name, check_nodes, check_speed};
-use crate::docker::provider::DockerProvider;
+use crate::docker_provider::{self, DockerProvider};
 use crate::kubeconfig;
 use crate::pki::{Pki, token};
 use crate::plan::{Network, node_name};
@@ -131,7 +131,7 @@ async fn create(
         .collect();
     let (ports, moved) = ports::choose(options.spec.ports, &reserved)?;
     let network = match engine {
-        EngineKind::Docker => DockerProvider::free_network().await?,
+        EngineKind::Docker => docker_provider::claim(&options.name).await?,
         EngineKind::Process | EngineKind::Simulated => free_loopback(&others)?,
     };
     let names = certificate_names(network);
@@ -295,11 +295,11 @@ async fn join_kubeconfig(dir: &ClusterDir, record: &mut Record, progress: &dyn P
 async fn choose_engine(asked: Option<EngineKind>) -> anyhow::Result<(EngineKind, String)> {
     match asked {
         Some(EngineKind::Docker) => {
-            let version = crate::docker::check().await?;
+            let version = docker_provider::check().await?;
             Ok((EngineKind::Docker, format!("asked for; Docker {version}")))
         }
         Some(engine) => Ok((engine, "asked for".to_owned())),
-        None => Ok(match crate::docker::check().await {
+        None => Ok(match docker_provider::check().await {
             Ok(version) => (EngineKind::Docker, format!("Docker {version} answers")),
             Err(why) => (EngineKind::Process, format!("no Docker here: {why}")),
         }),
@@ -354,7 +354,7 @@ pub async fn delete(home: &Home, name: &str) -> anyhow::Result<()> {
         }
         Err(RecordError::NotFound { .. }) => {
             // A record that is gone may have left containers behind.
-            if crate::docker::remove_leftovers(name).await? {
+            if docker_provider::remove_leftovers(name).await? {
                 return Ok(());
             }
             Err(RecordError::NotFound { name: name.to_owned() }.into())
@@ -370,7 +370,7 @@ async fn delete_cluster(dir: &ClusterDir, record: Option<&Record>) -> anyhow::Re
         Some(record) => provider(record, dir).await?.delete().await?,
         None => {
             ProcessProvider::orphaned(dir).await?;
-            crate::docker::remove_leftovers(&dir_name(dir)).await.map(drop).or_else(|error| {
+            docker_provider::remove_leftovers(&dir_name(dir)).await.map(drop).or_else(|error| {
                 tracing::debug!(%error, "no Docker to look for leftovers in");
                 anyhow::Ok(())
             })?;

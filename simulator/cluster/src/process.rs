@@ -110,7 +110,7 @@ impl ProcessProvider {
         let output = output.with_context(|| format!("failed to open {}", log.display()))?;
         // The working directory must not keep a file system busy that the user wants to unmount.
         let child = Command::new(&self.program)
-            .arg("component")
+            .args(["component", name])
             .env(CONFIG_VARIABLE, role)
             .env("DEVOPS_LAB_PART", format!("{}/{name}", self.record.name))
             .current_dir("/")

@@ -1,5 +1,6 @@
 //! The load balancer as a part of a cluster.
 
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,8 +14,9 @@ pub(super) async fn start(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let GatewayRole { api, config, local_route, speed } = role;
-    if let Some(cidr) = local_route {
-        crate::docker::local_route::add(&cidr).await?;
+    if let Some((network, prefix)) = local_route {
+        crate::docker::add_local_route(network, prefix)
+            .with_context(|| format!("the range of Service addresses {network}/{prefix} cannot be made local"))?;
     }
     let client = match client {
         Some(client) => client,

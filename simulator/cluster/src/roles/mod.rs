@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{EngineKind, NodeResources};
+use crate::docker::SignalWatch;
 use crate::pki::Pki;
 use crate::plan::{cidr_text, node_name};
 use crate::record::{ClusterDir, Record};
@@ -95,7 +96,7 @@ pub struct GatewayRole {
     /// Where to listen.
     pub config: lab_gateway::GatewayConfig,
     /// The range of Service addresses that this machine must answer for.
-    pub local_route: Option<String>,
+    pub local_route: Option<(Ipv4Addr, u8)>,
     /// Divides the cluster's own waits.
     pub speed: f64,
 }
@@ -304,16 +305,7 @@ fn runtime(role: &Role) -> std::io::Result<tokio::runtime::Runtime> {
 
 async fn run(role: Role) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let signalled = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        signalled.cancel();
-    });
+    let _watch = watch_signals(&role, &stop)?;
     let parts = TaskTracker::new();
     match role {
         Role::AllInOne { control_plane, registry, gateway } => {
@@ -329,6 +321,25 @@ async fn run(role: Role) -> anyhow::Result<()> {
     parts.close();
     parts.wait().await;
     Ok(())
+}
+
+/// Cancels `stop` at TERM or INT. A node's container shares its process namespace with its pods,
+/// so there only signals from outside count; what is returned must be kept.
+fn watch_signals(role: &Role, stop: &CancellationToken) -> anyhow::Result<Option<SignalWatch>> {
+    if let Role::Node(NodeRole { engine: NodeEngine::Docker { .. }, .. }) = role {
+        return Ok(Some(SignalWatch::start(stop.clone())?));
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signalled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        signalled.cancel();
+    });
+    Ok(None)
 }
 
 /// Clock and randomness of a part.

@@ -14,6 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{AGENT_PORT, NodeEngine, NodePlan, NodeRole, context};
 
+/// Where the Docker daemon's socket appears in a node's container.
+const SOCKET: &str = "/var/run/docker.sock";
+
 /// Starts the engine and the agent.
 pub(super) async fn start(role: NodeRole, parts: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
     let NodeRole { api, node, token, engine, speed } = role;
@@ -68,7 +71,7 @@ async fn start_engine(engine: NodeEngine, node: &NodePlan, context: &Context) ->
         NodeEngine::Docker { cluster, container, network, system_image, registry_port, registry_address } => {
             crate::docker::protect_agent()?;
             let config = DockerConfig {
-                socket: crate::docker::SOCKET_IN_NODE.into(),
+                socket: SOCKET.into(),
                 cluster,
                 node: node.name.clone(),
                 node_container: container,

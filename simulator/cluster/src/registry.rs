@@ -1,0 +1,63 @@
+//! Asking a cluster's registry for what the OCI specification has no words for.
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+
+use crate::record::Record;
+
+/// What a garbage collection did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+pub struct Collected {
+    /// Blobs removed.
+    pub blobs_removed: u64,
+    /// Bytes freed.
+    pub bytes_freed: u64,
+    /// Blobs that stay.
+    pub kept: u64,
+}
+
+/// Makes sure that the registry on the cluster's port is the cluster's: an image must not be
+/// pushed to a stranger that took the port while the cluster was away.
+///
+/// # Errors
+/// Where nobody answers, or somebody else.
+pub async fn verify(record: &Record) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Identity {
+        cluster: String,
+    }
+    let port = record.ports.registry;
+    let name = &record.name;
+    let body = request(record, http::Method::GET, "/devops-lab/identity")
+        .await
+        .with_context(|| format!("the registry of cluster {name:?} does not answer on 127.0.0.1:{port}; start it: devops-lab start --name {name}"))?;
+    match serde_json::from_slice::<Identity>(&body) {
+        Ok(identity) if identity.cluster == *name => Ok(()),
+        Ok(identity) => bail!("the registry on 127.0.0.1:{port} belongs to cluster {:?}, not {name:?}", identity.cluster),
+        Err(_) => bail!("127.0.0.1:{port} is answered by another program than the registry of cluster {name:?}; `ss -ltnp 'sport = :{port}'` shows which"),
+    }
+}
+
+/// Removes image data that no tag leads to.
+///
+/// # Errors
+/// Where the registry does not answer or its disk fails.
+pub async fn collect_garbage(record: &Record, dry_run: bool) -> anyhow::Result<Collected> {
+    verify(record).await?;
+    let path = format!("/devops-lab/gc?dry_run={dry_run}");
+    let body = request(record, http::Method::POST, &path).await?;
+    serde_json::from_slice(&body)
+        .with_context(|| format!("the registry answered {:?}", String::from_utf8_lossy(&body)))
+}
+
+async fn request(record: &Record, method: http::Method, path: &str) -> anyhow::Result<Bytes> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let uri = format!("http://127.0.0.1:{}{path}", record.ports.registry);
+    let request = http::Request::builder().method(method).uri(uri).body(Empty::new())?;
+    let response = client.request(request).await?;
+    Ok(response.into_body().collect().await?.to_bytes())
+}
