@@ -49,9 +49,13 @@ impl Leader {
 
 /// Kills the session of `leader`, of whose end nobody has taken note yet (or its number could
 /// be another's), and every process that carries the marker of `container`, where one is named.
-pub(super) fn kill_session(leader: u32, container: Option<&str>) {
+pub(super) fn kill_session(leader: &Leader, container: Option<&str>) {
     let marked = |pid| container.is_some() && proc_files::env(pid, MARKER).as_deref() == container;
-    kill_where(|stat| stat.session == leader || marked(stat.pid));
+    kill_where(|stat| {
+        // What is older cannot be the leader's; to look into its environment takes longest.
+        let younger = stat.start_ticks >= leader.start_ticks;
+        younger && (stat.session == leader.pid || marked(stat.pid))
+    });
 }
 
 /// Kills what an earlier life of the node has left of these containers; never a stranger that

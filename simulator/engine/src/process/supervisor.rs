@@ -204,6 +204,7 @@ impl Process {
 /// The supervisor's side of a process.
 struct Running {
     child: Child,
+    leader: Leader,
     exit: AsyncFd<Arc<OwnedFd>>,
     scope: Scope,
     ended: watch::Sender<Option<i32>>,
@@ -234,14 +235,16 @@ impl Running {
     fn adopt(child: Child, exit: AsyncFd<Arc<OwnedFd>>, scope: Scope) -> (Self, Process) {
         let (sender, ended) = watch::channel(None);
         let pidfd = Arc::clone(exit.get_ref());
+        let leader = Leader::note(child.id());
         let process = Process {
-            leader: Leader::note(child.id()),
+            leader: leader.clone(),
             pidfd,
             ended,
         };
         (
             Self {
                 child,
+                leader,
                 exit,
                 scope,
                 ended: sender,
@@ -299,7 +302,7 @@ impl Running {
             Scope::Container(id) => Some(id.as_str()),
             Scope::Session => None,
         };
-        group::kill_session(self.child.id(), container);
+        group::kill_session(&self.leader, container);
     }
 }
 

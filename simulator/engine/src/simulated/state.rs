@@ -14,7 +14,9 @@ use crate::{
 
 pub(super) struct State {
     pub(super) last_number: u64,
-    pub(super) sandboxes: BTreeMap<u64, Sandbox>,
+    /// By number, and so in the order of creation. Boxed, because the nodes of a tree that only
+    /// grows at its end stay half empty.
+    pub(super) sandboxes: BTreeMap<u64, Box<Sandbox>>,
     /// Live sandboxes by the uid of their pod.
     pub(super) by_uid: HashMap<Box<str>, u64>,
     pub(super) addresses: AddressPool<u64>,
@@ -140,7 +142,7 @@ impl State {
             alive: true,
             containers: Vec::new(),
         };
-        self.sandboxes.insert(number, sandbox);
+        self.sandboxes.insert(number, Box::new(sandbox));
         Ok(number)
     }
 
@@ -172,6 +174,8 @@ impl State {
             .any(|container| container.is(&place))
         {
             let name = config.name.as_str().into();
+            // Most pods have one container; doubling would reserve four.
+            there.containers.reserve_exact(1);
             there.containers.push(Container {
                 name,
                 attempt: config.attempt,

@@ -261,7 +261,7 @@ pub(crate) fn be_a_node(dir: &Path, network: &str) -> ExitCode {
         let sandbox = engine.run_pod_sandbox(&config).await?.id;
         let container = helper("main", &words.split(' ').collect::<Vec<_>>());
         let container = start(&engine, &sandbox, &container).await?;
-        first_line(&engine, &container).await?;
+        all_ready(&engine, &container, if words == "child" { 2 } else { 1 }).await?;
         println!("ready");
         std::future::pending::<anyhow::Result<()>>().await
     };
@@ -302,6 +302,29 @@ async fn first_line(engine: &ProcessEngine, container: &ContainerId) -> anyhow::
         .next()
         .unwrap_or_default()
         .to_owned())
+}
+
+/// Waits until as many processes of the container have printed that they are ready.
+async fn all_ready(
+    engine: &ProcessEngine,
+    container: &ContainerId,
+    count: usize,
+) -> anyhow::Result<()> {
+    let follow = LogOptions {
+        follow: true,
+        ..LogOptions::default()
+    };
+    let mut log = engine.logs(container, &follow).await?;
+    let mut text = Vec::new();
+    while String::from_utf8_lossy(&text)
+        .lines()
+        .filter(|line| *line == "ready")
+        .count()
+        < count
+    {
+        text.extend_from_slice(&log.try_next().await?.context("the container ended")?);
+    }
+    Ok(())
 }
 
 type BeyondCase = (
@@ -361,7 +384,7 @@ async fn children_end_with_it() -> anyhow::Result<()> {
     let fixture = Process::new().await?;
     let sandbox = pod(&fixture, "family").await?;
     let container = start(&fixture.engine, &sandbox, &helper("main", &["child"])).await?;
-    first_line(&fixture.engine, &container).await?;
+    all_ready(&fixture.engine, &container, 2).await?;
     ensure!(
         processes_of(fixture.dir.path()).len() == 2,
         "there is no child"
@@ -423,36 +446,6 @@ async fn clean_environment() -> anyhow::Result<()> {
 
 async fn no_leaks() -> anyhow::Result<()> {
     let fixture = Process::new().await?;
-    for i in 0..5 {
-        let t = tokio::time::Instant::now();
-        let sandbox = pod(&fixture, &format!("t{i}")).await?;
-        let t1 = t.elapsed();
-        fixture.engine.pull_image(IMAGE).await?;
-        let c = fixture.engine.create_container(&sandbox, &helper("main", &["sleep"])).await?;
-        let t2 = t.elapsed();
-        fixture.engine.start_container(&c).await?;
-        let t3 = t.elapsed();
-        first_line(&fixture.engine, &c).await?;
-        let t4 = t.elapsed();
-        fixture.engine.remove_pod_sandbox(&sandbox).await?;
-        eprintln!("TIMING sandbox {t1:?} created {t2:?} started {t3:?} line {t4:?} removed {:?}", t.elapsed());
-    }
-    {
-        use lab_engine::simulated::*;
-        let rss = || std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap()*4096;
-        let e = SimulatedEngine::new(SimulatedConfig::default(), Context::system(1.0));
-        e.pull_image("nginx:1").await?;
-        let a = rss(); let t = tokio::time::Instant::now();
-        for i in 0..100_000 {
-            let s = e.run_pod_sandbox(&SandboxConfig { namespace: "default".into(), name: format!("web-6d4cf56db6-{i:05}"), uid: format!("123e4567-e89b-12d3-a456-{i:012}"), hostname: format!("web-6d4cf56db6-{i:05}"), ..SandboxConfig::default() }).await?;
-            let c = e.create_container(&s.id, &ContainerConfig { name: "web".into(), image: "nginx:1".into(), ..ContainerConfig::default() }).await?;
-            e.start_container(&c).await?;
-        }
-        eprintln!("TIMING simulated 100k: {:?} {} bytes each", t.elapsed(), (rss()-a)/100_000);
-        let t = tokio::time::Instant::now();
-        let n = e.list_sandboxes().await?.len();
-        eprintln!("TIMING list {n}: {:?}", t.elapsed());
-    }
     let round = async |number: u32| {
         let sandbox = pod(&fixture, &format!("round-{number}")).await?;
         let container = start(&fixture.engine, &sandbox, &helper("main", &["exit", "0"])).await?;
