@@ -1,0 +1,254 @@
+//! What every cluster starts with: namespaces, and the way in for traffic.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::net::Ipv4Addr;
+
+use k8s_openapi::api::core::v1::{
+    EndpointAddress, EndpointPort as LegacyPort, EndpointSubset, Endpoints, Namespace, Service,
+    ServicePort, ServiceSpec,
+};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::PostParams;
+use kube::{Api, Client, Resource};
+use lab_api::gateway::{
+    AllowedRoutes, Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, Listener, RouteNamespaces,
+};
+use lab_api::names::{
+    DEFAULT_GATEWAY, DEFAULT_GATEWAY_NAMESPACE, GATEWAY_CONTROLLER, NODE_LEASE_NAMESPACE,
+    PRODUCTION_LISTENER, SERVICE_NAME, TEST_LISTENER,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::runner::{During, Error};
+
+const NAMESPACES: [&str; 4] = [
+    "default",
+    "kube-system",
+    "kube-public",
+    NODE_LEASE_NAMESPACE,
+];
+
+/// Name of the Service, Endpoints and EndpointSlice that lead to the API itself.
+const KUBERNETES: &str = "kubernetes";
+const HTTPS: &str = "https";
+
+/// What a cluster starts with.
+#[derive(Clone, Copy, Debug)]
+pub struct BootstrapConfig {
+    /// Port of the default Gateway's production listener.
+    pub production_port: u16,
+    /// Port of its test listener.
+    pub test_port: u16,
+    /// Where pods reach the API; without it there is no Service `kubernetes`.
+    pub api: Option<ApiAddress>,
+}
+
+/// Where pods reach the API.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiAddress {
+    /// Address of the Service `kubernetes`: the first one of the service range.
+    pub cluster_ip: Ipv4Addr,
+    /// Address that the API listens on.
+    pub address: Ipv4Addr,
+    /// Port that the API listens on.
+    pub port: u16,
+}
+
+impl Default for BootstrapConfig {
+    fn default() -> Self {
+        Self {
+            production_port: 8080,
+            test_port: 8081,
+            api: None,
+        }
+    }
+}
+
+/// Why a cluster did not get what it starts with.
+#[derive(Debug, thiserror::Error)]
+#[error("cluster not set up: the API did not accept {what}")]
+pub struct BootstrapError {
+    what: String,
+    #[source]
+    source: Error,
+}
+
+/// Creates what is missing; what is there, perhaps changed by somebody, stays as it is.
+///
+/// # Errors
+///
+/// Where the API refuses an object, or does not answer.
+pub async fn bootstrap(client: &Client, config: &BootstrapConfig) -> Result<(), BootstrapError> {
+    let client = || client.clone();
+    for name in NAMESPACES {
+        ensure(&Api::all(client()), &namespace(name)).await?;
+    }
+    ensure(&Api::all(client()), &gateway_class()).await?;
+    let gateway = gateway(config);
+    ensure(
+        &Api::namespaced(client(), DEFAULT_GATEWAY_NAMESPACE),
+        &gateway,
+    )
+    .await?;
+    if let Some(address) = &config.api {
+        ensure(&Api::namespaced(client(), "default"), &api_service(address)).await?;
+        ensure(
+            &Api::namespaced(client(), "default"),
+            &api_endpoints(address),
+        )
+        .await?;
+        ensure(&Api::namespaced(client(), "default"), &api_slice(address)).await?;
+    }
+    Ok(())
+}
+
+async fn ensure<K>(api: &Api<K>, object: &K) -> Result<(), BootstrapError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    let what = format!("{} {name:?}", K::kind(&()));
+    let answer = api
+        .create(&PostParams::default(), object)
+        .await
+        .during(|| format!("create {what}"));
+    match answer {
+        Err(error) if !error.already_exists() => Err(BootstrapError {
+            what,
+            source: error,
+        }),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn named(name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    }
+}
+
+fn namespace(name: &str) -> Namespace {
+    Namespace {
+        metadata: named(name),
+        ..Namespace::default()
+    }
+}
+
+fn gateway_class() -> GatewayClass {
+    GatewayClass {
+        metadata: named(DEFAULT_GATEWAY),
+        spec: GatewayClassSpec {
+            controller_name: GATEWAY_CONTROLLER.to_owned(),
+            description: Some("the load balancer of this cluster".to_owned()),
+            parameters_ref: None,
+        },
+        api_version: GatewayClass::api_version(&()).into_owned(),
+        kind: GatewayClass::kind(&()).into_owned(),
+        status: None,
+    }
+}
+
+fn gateway(config: &BootstrapConfig) -> Gateway {
+    let listener = |name: &str, port: u16| Listener {
+        name: name.to_owned(),
+        port: i32::from(port),
+        protocol: "HTTP".to_owned(),
+        allowed_routes: Some(AllowedRoutes {
+            namespaces: Some(RouteNamespaces {
+                from: Some("All".to_owned()),
+                ..RouteNamespaces::default()
+            }),
+            kinds: None,
+        }),
+        ..Listener::default()
+    };
+    Gateway {
+        metadata: named(DEFAULT_GATEWAY),
+        spec: GatewaySpec {
+            gateway_class_name: DEFAULT_GATEWAY.to_owned(),
+            listeners: vec![
+                listener(PRODUCTION_LISTENER, config.production_port),
+                listener(TEST_LISTENER, config.test_port),
+            ],
+            ..GatewaySpec::default()
+        },
+        api_version: Gateway::api_version(&()).into_owned(),
+        kind: Gateway::kind(&()).into_owned(),
+        status: None,
+    }
+}
+
+fn api_service(api: &ApiAddress) -> Service {
+    let mut metadata = named(KUBERNETES);
+    metadata.labels = Some(api_labels());
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            cluster_ip: Some(api.cluster_ip.to_string()),
+            ports: Some(vec![ServicePort {
+                name: Some(HTTPS.to_owned()),
+                port: 443,
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::Int(i32::from(api.port))),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn api_labels() -> BTreeMap<String, String> {
+    [
+        ("component".to_owned(), "apiserver".to_owned()),
+        ("provider".to_owned(), KUBERNETES.to_owned()),
+    ]
+    .into()
+}
+
+fn api_endpoints(api: &ApiAddress) -> Endpoints {
+    Endpoints {
+        metadata: named(KUBERNETES),
+        subsets: Some(vec![EndpointSubset {
+            addresses: Some(vec![EndpointAddress {
+                ip: api.address.to_string(),
+                ..EndpointAddress::default()
+            }]),
+            not_ready_addresses: None,
+            ports: Some(vec![LegacyPort {
+                name: Some(HTTPS.to_owned()),
+                port: i32::from(api.port),
+                protocol: Some("TCP".to_owned()),
+                app_protocol: None,
+            }]),
+        }]),
+    }
+}
+
+fn api_slice(api: &ApiAddress) -> EndpointSlice {
+    let mut metadata = named(KUBERNETES);
+    metadata.labels = Some([(SERVICE_NAME.to_owned(), KUBERNETES.to_owned())].into());
+    EndpointSlice {
+        metadata,
+        address_type: "IPv4".to_owned(),
+        endpoints: Some(vec![Endpoint {
+            addresses: vec![api.address.to_string()],
+            conditions: Some(EndpointConditions {
+                ready: Some(true),
+                ..EndpointConditions::default()
+            }),
+            ..Endpoint::default()
+        }]),
+        ports: Some(vec![EndpointPort {
+            name: Some(HTTPS.to_owned()),
+            port: Some(i32::from(api.port)),
+            protocol: Some("TCP".to_owned()),
+            app_protocol: None,
+        }]),
+    }
+}
