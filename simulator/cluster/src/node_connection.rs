@@ -101,7 +101,10 @@ impl NodeConnection for Nodes {
             }
             None => self.remote(node, &query).await?,
         };
-        Ok(limit.map_or(stream, |limit| cut(stream, limit)))
+        Ok(match limit {
+            Some(limit) => cut(stream, limit),
+            None => stream,
+        })
     }
 }
 

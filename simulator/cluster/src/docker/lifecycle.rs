@@ -100,7 +100,7 @@ pub async fn remove_node(docker: &Docker, cluster: &str, node: &str) -> Result<(
     let pods = found
         .into_iter()
         .filter(|c| inventory::label(c, labels::NODE) == Some(node));
-    remove_containers(docker, pods.filter_map(|container| container.id)).await?;
+    remove_containers(docker, pods.filter_map(|container| container.id).collect()).await?;
     let own = format!("{}={node}", labels::NODE);
     remove_volumes(
         docker,
@@ -130,7 +130,10 @@ pub async fn remove_all(docker: &Docker, cluster: &str) -> Result<Removed, Docke
         for batch in [nodes, others] {
             remove_containers(
                 docker,
-                batch.into_iter().filter_map(|container| container.id),
+                batch
+                    .into_iter()
+                    .filter_map(|container| container.id)
+                    .collect(),
             )
             .await?;
         }
@@ -142,10 +145,15 @@ pub async fn remove_all(docker: &Docker, cluster: &str) -> Result<Removed, Docke
 
 async fn remove_containers(
     docker: &Docker,
-    ids: impl Iterator<Item = String>,
+    ids: Vec<String>,
 ) -> Result<(), DockerError> {
+    // Owned values only: a future that borrows across the stream is not provably `Send`.
+    let remove = |id: String| {
+        let docker = docker.clone();
+        async move { remove_container(&docker, &id).await }
+    };
     stream::iter(ids)
-        .map(|id| async move { remove_container(docker, &id).await })
+        .map(remove)
         .buffer_unordered(CONCURRENT_CALLS)
         .try_collect()
         .await
@@ -158,8 +166,8 @@ async fn remove_container(docker: &Docker, name: &str) -> Result<(), DockerError
         ..RemoveContainerOptions::default()
     };
     // 409: somebody else is removing it.
-    patiently(&[409], async || {
-        docker.remove_container(name, Some(options.clone())).await
+    patiently(&[409], || {
+        docker.remove_container(name, Some(options.clone()))
     })
     .await
     .map_err(DockerError::at(format!("removing container {name}")))
@@ -185,10 +193,8 @@ async fn remove_volumes(
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         if wanted(&own) {
-            patiently(&[409], async || {
-                docker
-                    .remove_volume(&volume.name, None::<RemoveVolumeOptions>)
-                    .await
+            patiently(&[409], || {
+                docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>)
             })
             .await
             .map_err(DockerError::at(format!("removing volume {}", volume.name)))?;
@@ -212,7 +218,7 @@ async fn remove_networks(docker: &Docker, cluster: &str) -> Result<usize, Docker
         .collect();
     for id in &ids {
         // 403: "has active endpoints", until the daemon has let go of the last container.
-        patiently(&[403, 409], async || docker.remove_network(id).await)
+        patiently(&[403, 409], || docker.remove_network(id))
             .await
             .map_err(DockerError::at("removing the cluster's network"))?;
     }
@@ -221,10 +227,11 @@ async fn remove_networks(docker: &Docker, cluster: &str) -> Result<usize, Docker
 
 /// Asks again while the daemon is still busy with the thing, which it says by these statuses;
 /// gone is done.
-async fn patiently(
-    busy: &[u16],
-    mut ask: impl AsyncFnMut() -> Result<(), Error>,
-) -> Result<(), Error> {
+async fn patiently<F>(busy: &[u16], ask: impl Fn() -> F) -> Result<(), Error>
+where
+    // Not an async closure: whether its future may change threads cannot be said in bounds yet.
+    F: Future<Output = Result<(), Error>> + Send,
+{
     const TRIES: usize = 100;
     for _ in 0..TRIES {
         match gone_is_fine(ask().await) {

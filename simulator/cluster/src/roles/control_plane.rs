@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use lab_apiserver::{ApiServer, ApiServerConfig};
+use lab_apiserver::{ApiServer, ApiServerConfig, Version};
 use lab_context::Context;
 use lab_controllers::{BootstrapConfig, ControllersConfig};
 use lab_engine::simulated::{SimulatedConfig, SimulatedEngine};
@@ -35,9 +35,10 @@ pub(super) async fn start(
     let nodes = Arc::new(Nodes::new(role.node_token.clone()));
     let config = ApiServerConfig {
         service_cidr: role.service_cidr,
-        version: crate::KUBERNETES_VERSION.to_owned(),
+        version: Version::default(),
         node_connection: Some(nodes.clone()),
         context: context.clone(),
+        stop: stop.clone(),
     };
     let router = ApiServer::new(store, config).router();
     let client = kube::Client::new(router.clone(), "default");
@@ -47,7 +48,7 @@ pub(super) async fn start(
         test_port: role.gateway_ports.1,
         ..BootstrapConfig::default()
     };
-    lab_controllers::bootstrap(client.clone(), &bootstrap).await.context("failed to set up the cluster's first objects")?;
+    lab_controllers::bootstrap(&client, &bootstrap).await.context("failed to set up the cluster's first objects")?;
     // Clients are answered only once the first objects are there.
     let guarded = require_token(router, role.tokens);
     parts.spawn(serve_tls(listener, tls(&role.pki)?, guarded, stop.clone()));
