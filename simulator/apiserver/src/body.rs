@@ -6,12 +6,16 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::call::Call;
 use crate::error::ApiError;
+use crate::protobuf::{self, DecodeError};
 
 /// The largest body that is read, in bytes; upstream's limit.
 pub(crate) const LIMIT_BYTES: usize = 3 * 1024 * 1024;
 
-/// A JSON body.
+const JSON: &str = "application/json";
+
+/// A body, read.
 #[derive(Clone, Debug)]
 pub(crate) struct Parsed {
     /// The value; of fields given twice, the last one.
@@ -50,12 +54,24 @@ pub(crate) fn object(bytes: &Bytes) -> Result<Parsed, ApiError> {
     }
 }
 
-/// Refuses bodies in a format that this server does not read, by its name.
-pub(crate) fn expect_json(content_type: Option<&str>) -> Result<(), ApiError> {
-    match media_type(content_type) {
-        "" | "application/json" => Ok(()),
-        // curl's default for --data; the real server refuses it too, with this list.
-        other => Err(unsupported(other, &["application/json"])),
+/// Reads an object in any format that this server reads.
+pub(crate) fn read(call: &Call) -> Result<Parsed, ApiError> {
+    match media_type(call.content_type.as_deref()) {
+        "" | JSON => object(&call.body),
+        protobuf::MEDIA_TYPE => {
+            let decoded = protobuf::decode(&call.body);
+            let value = decoded.map_err(|error| match error {
+                DecodeError::NoEnvelope | DecodeError::Malformed => {
+                    ApiError::BadRequest(error.to_string())
+                }
+                DecodeError::UnknownKind { .. } => {
+                    ApiError::UnsupportedMediaType(error.to_string())
+                }
+            })?;
+            let duplicates = Vec::new();
+            Ok(Parsed { value, duplicates })
+        }
+        other => Err(unsupported(other, &[JSON, protobuf::MEDIA_TYPE])),
     }
 }
 
@@ -67,13 +83,8 @@ pub(crate) fn media_type(content_type: Option<&str>) -> &str {
 
 /// The refusal of a body, naming what it is and what would be read.
 pub(crate) fn unsupported(media_type: &str, accepted: &[&str]) -> ApiError {
-    let reason = if media_type == "application/vnd.kubernetes.protobuf" {
-        "this server does not read protobuf bodies; send the object as JSON, for example with kubectl create -f".to_owned()
-    } else {
-        format!("the body of the request was in an unknown format ({media_type})")
-    };
     ApiError::UnsupportedMediaType(format!(
-        "{reason} - accepted media types include: {}",
+        "the body of the request was in an unknown format ({media_type}) - accepted media types include: {}",
         accepted.join(", ")
     ))
 }
@@ -188,13 +199,5 @@ mod tests {
                 "{bad}"
             );
         }
-    }
-
-    #[test]
-    fn a_protobuf_body_is_refused_by_its_name() {
-        let error = expect_json(Some("application/vnd.kubernetes.protobuf")).unwrap_err();
-        assert!(error.to_string().contains("protobuf"), "{error}");
-        assert!(expect_json(Some("application/json; charset=utf-8")).is_ok());
-        assert!(expect_json(None).is_ok());
     }
 }

@@ -58,8 +58,7 @@ impl Options {
         if call.body.is_empty() {
             return Self::from_json(&json!({}), &call.query);
         }
-        body::expect_json(call.content_type.as_deref())?;
-        let body = body::object(&call.body)?;
+        let body = body::read(call)?;
         let kind = object::text(&body.value, &["kind"]);
         if !matches!(kind, "" | "DeleteOptions") {
             return Err(ApiError::BadRequest(format!(

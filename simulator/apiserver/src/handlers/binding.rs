@@ -24,8 +24,7 @@ pub(super) async fn bind(server: &Server, call: &Call) -> Result<Response, ApiEr
     if call.method != Method::POST {
         return Err(ApiError::MethodNotAllowed);
     }
-    body::expect_json(call.content_type.as_deref())?;
-    let binding = body::object(&call.body)?.value;
+    let binding = body::read(call)?.value;
     let options = WriteOptions::from_query(&call.query)?;
     let node = target_node(call, &binding)?;
     let target = Target::of(call);
@@ -115,7 +114,6 @@ fn assign(pod: &mut Value, node: &str, binding: &Value, now: &str) {
     conditions.push(json!({
         "type": "PodScheduled",
         "status": "True",
-        "lastProbeTime": null,
         "lastTransitionTime": now,
     }));
     object::set(pod, &path, Value::Array(conditions));

@@ -16,8 +16,7 @@ pub(crate) async fn create(server: &Server, call: &Call) -> Result<Response, Api
     if call.definition.is_namespaced() && call.namespace.is_none() {
         return Err(ApiError::MethodNotAllowed);
     }
-    body::expect_json(call.content_type.as_deref())?;
-    let body = body::object(&call.body)?;
+    let body = body::read(call)?;
     let options = WriteOptions::from_query(&call.query)?;
     let written = write::create(server, &Target::of(call), body, &options).await?;
     let response = respond::one(

@@ -21,8 +21,7 @@ pub(super) async fn evict(server: &Server, call: &Call) -> Result<Response, ApiE
     if call.method != Method::POST {
         return Err(ApiError::MethodNotAllowed);
     }
-    body::expect_json(call.content_type.as_deref())?;
-    let body = body::object(&call.body)?;
+    let body = body::read(call)?;
     let name = object::meta(&body.value, "name");
     if !name.is_empty() && name != call.name() {
         return Err(ApiError::BadRequest(format!(

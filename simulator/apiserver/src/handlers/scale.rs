@@ -24,8 +24,7 @@ pub(super) async fn scale(server: &Server, call: &Call) -> Result<Response, ApiE
             Ok(answer(&object::decode(&entry.value)))
         }
         Method::PUT => {
-            body::expect_json(call.content_type.as_deref())?;
-            let scale = body::object(&call.body)?.value;
+            let scale = body::read(call)?.value;
             set(server, call, |_| Ok(scale.clone())).await
         }
         Method::PATCH => {

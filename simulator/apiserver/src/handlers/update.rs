@@ -20,8 +20,7 @@ pub(crate) async fn replace(
     call: &Call,
     part: Part,
 ) -> Result<Response, ApiError> {
-    body::expect_json(call.content_type.as_deref())?;
-    let body = body::object(&call.body)?;
+    let body = body::read(call)?;
     let options = WriteOptions::from_query(&call.query)?;
     let target = Target::of(call);
     let proposed = |_current: &_| {

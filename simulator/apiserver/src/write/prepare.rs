@@ -178,9 +178,7 @@ fn update_main(
     reservation: &Reservation<'_>,
 ) -> Result<Value, ApiError> {
     let definition = target.definition;
-    if definition.has(Subresource::Status) {
-        object::put(&mut object, &["status"], old.get("status").cloned());
-    }
+    keep_status(definition, &mut object, old);
     definition.strategy.default(&mut object);
     metadata::carry_over(&mut object, old);
     let admission = Admission {
@@ -198,11 +196,21 @@ fn update_main(
         .strategy
         .prepare_for_update(&mut object, old, &context);
     prepared.map_err(|error| invalid(definition, &object, vec![error]))?;
+    // Again, to the letter: where a strategy only writes the status differently, nothing has
+    // changed, and two writers must not undo each other's spelling for ever.
+    keep_status(definition, &mut object, old);
     if metadata::counts_generations(definition) && spec_differs(&object, old) {
         metadata::next_generation(&mut object);
     }
     validate(definition, &object, Some(old))?;
     Ok(object)
+}
+
+/// Restores the status where it is written by a path of its own.
+fn keep_status(definition: &ResourceDef, object: &mut Value, old: &Value) {
+    if definition.has(Subresource::Status) {
+        object::put(object, &["status"], old.get("status").cloned());
+    }
 }
 
 /// The old object with one part of the new one. Labels and annotations stay as they are; who

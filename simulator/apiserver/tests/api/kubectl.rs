@@ -72,6 +72,22 @@ fn texts(output: &Output) -> (String, String) {
 
 #[tokio::test]
 async fn kubectl_applies_labels_reads_and_deletes() {
+    with_each_kubectl(tour).await;
+}
+
+#[tokio::test]
+async fn kubectl_creates_objects_from_its_command_line() {
+    with_each_kubectl(creations).await;
+}
+
+#[tokio::test]
+async fn kubectl_drives_a_deployment() {
+    with_each_kubectl(deployment).await;
+}
+
+/// Runs a test against a new server, once for each kubectl.
+#[expect(clippy::print_stdout, reason = "whoever runs the tests should know what was skipped")]
+async fn with_each_kubectl(test: impl AsyncFn(&Kubectl<'_>)) {
     let programs = installed();
     if programs.is_empty() {
         assert!(
@@ -88,12 +104,12 @@ async fn kubectl_applies_labels_reads_and_deletes() {
         let serving = tokio::spawn(axum::serve(listener, api.router.clone()).into_future());
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("greeting.yaml"), MANIFEST).unwrap();
-        tour(&Kubectl {
+        let kubectl = Kubectl {
             program: &program,
             server,
             home,
-        })
-        .await;
+        };
+        test(&kubectl).await;
         api.stop.cancel();
         serving.abort();
     }
@@ -172,5 +188,190 @@ async fn tour(kubectl: &Kubectl<'_>) {
     assert_eq!(
         texts(&empty).1,
         "No resources found in nowhere namespace.\n"
+    );
+}
+
+/// These commands send protobuf.
+async fn creations(kubectl: &Kubectl<'_>) {
+    let cases: [(&[&str], &str); 7] = [
+        (&["namespace", "lab"], "namespace/lab created"),
+        (
+            &[
+                "deployment",
+                "web",
+                "--image=hello:1",
+                "--replicas=2",
+                "--port=8080",
+                "--",
+                "serve",
+                "-v",
+            ],
+            "deployment.apps/web created",
+        ),
+        (
+            &["configmap", "settings", "--from-literal=color=blue"],
+            "configmap/settings created",
+        ),
+        (
+            &["secret", "generic", "key", "--from-literal=password=s3cret"],
+            "secret/key created",
+        ),
+        (&["serviceaccount", "robot"], "serviceaccount/robot created"),
+        (
+            &["service", "clusterip", "web", "--tcp=80:8080"],
+            "service/web created",
+        ),
+        (
+            &[
+                "service",
+                "nodeport",
+                "door",
+                "--tcp=80:http",
+                "--node-port=30080",
+            ],
+            "service/door created",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let created = kubectl.run(&[&["create"], arguments].concat()).await;
+        assert_eq!(created.trim_end(), expected);
+    }
+    let reads = [
+        (
+            "deploy/web",
+            "{.spec.replicas} {.spec.selector.matchLabels.app}",
+            "2 web",
+        ),
+        (
+            "deploy/web",
+            "{.spec.template.spec.containers[0].command}",
+            r#"["serve","-v"]"#,
+        ),
+        (
+            "deploy/web",
+            "{.spec.template.spec.containers[0].ports[0].containerPort}",
+            "8080",
+        ),
+        ("cm/settings", "{.data.color}", "blue"),
+        ("secret/key", "{.data.password} {.type}", "czNjcmV0 Opaque"),
+        (
+            "svc/web",
+            "{.spec.ports[0].name} {.spec.ports[0].targetPort} {.spec.selector.app}",
+            "80-8080 8080 web",
+        ),
+        (
+            "svc/door",
+            "{.spec.ports[0].nodePort} {.spec.ports[0].targetPort}",
+            "30080 http",
+        ),
+    ];
+    for (object, path, expected) in reads {
+        let output = format!("jsonpath={path}");
+        assert_eq!(
+            kubectl.run(&["get", object, "-o", &output]).await,
+            expected,
+            "{object} {path}"
+        );
+    }
+    let refused = kubectl
+        .output(&["create", "deployment", "web", "--image=x"])
+        .await;
+    let (_, error) = texts(&refused);
+    assert!(
+        error.contains("deployments.apps \"web\" already exists"),
+        "{error}"
+    );
+}
+
+const DEPLOYMENT: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - {name: web, image: 'hello:1', resources: {limits: {cpu: 1}}}
+";
+
+/// Nothing runs here: only what kubectl asks of the API itself.
+async fn deployment(kubectl: &Kubectl<'_>) {
+    std::fs::write(kubectl.home.path().join("web.yaml"), DEPLOYMENT).unwrap();
+    let runs: [(&[&str], &str); 9] = [
+        (&["apply", "-f", "web.yaml"], "deployment.apps/web created"),
+        (
+            &["scale", "deploy/web", "--replicas=5"],
+            "deployment.apps/web scaled",
+        ),
+        (
+            &["set", "image", "deploy/web", "web=hello:2"],
+            "deployment.apps/web image updated",
+        ),
+        (
+            &["set", "env", "deploy/web", "COLOR=blue"],
+            "deployment.apps/web env updated",
+        ),
+        (
+            &["annotate", "deploy/web", "note=yes"],
+            "deployment.apps/web annotated",
+        ),
+        (
+            &["rollout", "restart", "deploy/web"],
+            "deployment.apps/web restarted",
+        ),
+        (
+            &["rollout", "pause", "deploy/web"],
+            "deployment.apps/web paused",
+        ),
+        (
+            &[
+                "patch",
+                "deploy",
+                "web",
+                "--subresource=scale",
+                "--type=merge",
+                "-p",
+                r#"{"spec":{"replicas":2}}"#,
+            ],
+            "scale.autoscaling/web patched",
+        ),
+        (
+            &["expose", "deploy", "web", "--port=80"],
+            "service/web exposed",
+        ),
+    ];
+    for (arguments, expected) in runs {
+        let out = kubectl.run(arguments).await;
+        // Versions differ in how they name a patched scale.
+        let first = out.lines().next().unwrap_or_default();
+        let same =
+            first == expected || (first.ends_with("patched") && expected.ends_with("patched"));
+        assert!(same, "{arguments:?}: {out}");
+    }
+    let table = kubectl.run(&["get", "deploy", "-o", "wide"]).await;
+    let cells: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells[..4], ["web", "0/2", "0", "0"], "{table}");
+    assert_eq!(cells[5..], ["web", "hello:2", "app=web"], "{table}");
+    let described = kubectl.run(&["describe", "deploy", "web"]).await;
+    assert!(
+        ["hello:2", "COLOR:"]
+            .iter()
+            .all(|text| described.contains(text)),
+        "{described}"
+    );
+    let all = kubectl.run(&["get", "all"]).await;
+    assert!(
+        all.contains("deployment.apps/web") && all.contains("service/web"),
+        "{all}"
+    );
+    let deleted = kubectl
+        .run(&["delete", "-f", "web.yaml", "--timeout=20s"])
+        .await;
+    assert!(
+        deleted.starts_with("deployment.apps \"web\" deleted"),
+        "{deleted}"
     );
 }
