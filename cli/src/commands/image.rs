@@ -140,8 +140,7 @@ async fn list(args: ImageLsArgs) -> anyhow::Result<()> {
 
 /// Size and digest of a tagged image.
 async fn describe(client: &RegistryClient, repository: &str, tag: &str) -> anyhow::Result<(u64, String)> {
-    let fetched = client.image_manifest(repository, tag).await?;
-    let manifest: lab_image::spec::Manifest = serde_json::from_slice(&fetched.content)?;
+    let (fetched, manifest) = client.image_manifest(repository, tag).await?;
     let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
     Ok((layers + manifest.config.size, fetched.digest.to_string()))
 }
