@@ -53,7 +53,10 @@ impl Shared {
             .await
             .map_err(|error| match errors::status_code(&error) {
                 Some(404) => EngineError::NotFound(format!("container {}", container.0)),
-                Some(409) => EngineError::NotFound(format!("running container {}", container.0)),
+                Some(409) => {
+                    EngineError::InvalidContainer(format!("container {} does not run", container.0))
+                }
+
                 _ => failed(error),
             })?;
         let output = match self

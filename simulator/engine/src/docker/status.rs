@@ -51,18 +51,25 @@ fn state(state: &DockerState) -> Option<ContainerState> {
                 started_at: started_at.unwrap_or_default(),
             })
         }
-        Docker::EXITED | Docker::DEAD => Some(ContainerState::Exited {
-            started_at,
-            finished_at: time(state.finished_at.as_deref())
-                .or(started_at)
-                .unwrap_or_default(),
-            exit_code: state
-                .exit_code
-                .and_then(|code| i32::try_from(code).ok())
-                .unwrap_or(KILLED),
-            oom_killed: state.oom_killed.unwrap_or_default(),
-        }),
+        Docker::EXITED | Docker::DEAD => Some(ended(state, started_at)),
         Docker::REMOVING => None,
+    }
+}
+
+fn ended(state: &DockerState, started_at: Option<Timestamp>) -> ContainerState {
+    let finished_at = time(state.finished_at.as_deref())
+        .or(started_at)
+        .unwrap_or_default();
+    ContainerState::Exited {
+        // Of a process that lives for an instant, the daemon hears the end before it has
+        // written down the start.
+        started_at: started_at.map(|started| started.min(finished_at)),
+        finished_at,
+        exit_code: state
+            .exit_code
+            .and_then(|code| i32::try_from(code).ok())
+            .unwrap_or(KILLED),
+        oom_killed: state.oom_killed.unwrap_or_default(),
     }
 }
 
@@ -227,21 +234,28 @@ mod tests {
         assert!(sandboxes[0].alive && sandboxes[0].containers.is_empty());
     }
 
-    #[test]
-    fn a_container_that_never_started_has_no_start_time() {
-        let never = DockerState {
+    #[track_caller]
+    fn check_start(started: &str, expected: Option<&str>) {
+        let docker = DockerState {
             status: Some(ContainerStateStatusEnum::EXITED),
-            started_at: Some("0001-01-01T00:00:00Z".into()),
+            started_at: Some(started.into()),
             finished_at: Some("2026-01-01T00:00:01.5Z".into()),
             exit_code: Some(7),
             ..DockerState::default()
         };
         let expected = ContainerState::Exited {
-            started_at: None,
+            started_at: expected.map(|time| time.parse().unwrap()),
             finished_at: Timestamp::constant(1_767_225_601, 500_000_000),
             exit_code: 7,
             oom_killed: false,
         };
-        assert_eq!(state(&never), Some(expected));
+        assert_eq!(state(&docker), Some(expected));
+    }
+
+    #[test]
+    fn no_container_ends_before_it_starts_or_starts_where_it_never_did() {
+        check_start("2026-01-01T00:00:01.2Z", Some("2026-01-01T00:00:01.2Z"));
+        check_start("2026-01-01T00:00:01.6Z", Some("2026-01-01T00:00:01.5Z"));
+        check_start("0001-01-01T00:00:00Z", None);
     }
 }

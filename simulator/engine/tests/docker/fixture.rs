@@ -125,8 +125,18 @@ impl Fixture {
         }
     }
 
+    /// An engine of the same node for which the cluster's registry is at `registry`.
+    pub(crate) async fn engine_at(&self, registry: &str) -> DockerEngine {
+        let registry_host = registry.to_owned();
+        let config = DockerConfig {
+            registry_host,
+            ..self.config.clone()
+        };
+        DockerEngine::connect(config).await.unwrap()
+    }
+
     pub(crate) async fn another_engine(&self) -> DockerEngine {
-        DockerEngine::connect(self.config.clone()).await.unwrap()
+        self.engine_at(&self.config.registry_host).await
     }
 
     pub(crate) async fn run_to_end(
@@ -247,14 +257,12 @@ impl Fixture {
         Some(HashMap::from([("label".to_owned(), vec![own])]))
     }
 
-    async fn remove(&self) {
+    /// Removes what pods have left.
+    pub(crate) async fn remove_pods(&self) {
         for name in self.containers().await {
-            let options = RemoveContainerOptions {
-                force: true,
-                v: true,
-                ..RemoveContainerOptions::default()
-            };
-            let _ = self.docker.remove_container(&name, Some(options)).await;
+            if name != self.node {
+                self.remove_container(&name).await;
+            }
         }
         for name in self.volumes().await {
             let _ = self
@@ -262,6 +270,20 @@ impl Fixture {
                 .remove_volume(&name, None::<RemoveVolumeOptions>)
                 .await;
         }
+    }
+
+    async fn remove_container(&self, name: &str) {
+        let options = RemoveContainerOptions {
+            force: true,
+            v: true,
+            ..RemoveContainerOptions::default()
+        };
+        let _ = self.docker.remove_container(name, Some(options)).await;
+    }
+
+    async fn remove(&self) {
+        self.remove_pods().await;
+        self.remove_container(&self.node).await;
         let _ = self.docker.remove_network(&self.config.network).await;
         release_image(&self.docker).await;
     }
