@@ -120,7 +120,7 @@ fn not_in_our_registry(
 ) -> String {
     let repository = reference.repository();
     let push = format!(
-        "push it there: docker push {registry_host}/{repository}:{}",
+        "push it there: docker push {registry_host}/{repository}:{}, or devops-lab image push",
         reference.tag_or_digest()
     );
     let held = match holdings {
@@ -186,13 +186,7 @@ mod tests {
     #[track_caller]
     fn check(image: &str, daemon_says: &str, holdings: Option<&Holdings>, expected: &[&str]) {
         let reference = ImageRef::parse(image).unwrap();
-        let error = explain(
-            image,
-            &reference,
-            "localhost:5001",
-            daemon_says,
-            holdings.as_ref(),
-        );
+        let error = explain(image, &reference, "localhost:5001", daemon_says, holdings);
         let text = error.to_string();
         for part in expected {
             assert!(text.contains(part), "{text:?} does not say {part:?}");
