@@ -11,6 +11,7 @@ mod commands;
 mod output;
 mod progress;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -18,11 +19,24 @@ use clap::Parser;
 use crate::cli::Cli;
 
 fn main() -> ExitCode {
-    match commands::dispatch(Cli::parse()) {
+    let outcome = match shim_config() {
+        Some(config) => Err(lab_cluster::pods::shim(&config).into()),
+        None => commands::dispatch(Cli::parse()),
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             output::report(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// What `devops-lab shim FILE` is to run. Every start of a pod's container goes through here, and
+/// reading the whole command line would take longer than the rest of it.
+fn shim_config() -> Option<PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == "shim")
+        .then(|| arguments.next().map(PathBuf::from))
+        .flatten()
 }

@@ -29,7 +29,10 @@ enum Clock {
     /// The machine's wall clock.
     System,
     /// A fixed start plus the tokio time elapsed since; stands still when tokio's time does.
-    Tokio { epoch: Timestamp, started: tokio::time::Instant },
+    Tokio {
+        epoch: Timestamp,
+        started: tokio::time::Instant,
+    },
 }
 
 impl Context {
@@ -45,13 +48,24 @@ impl Context {
     #[must_use]
     pub fn simulated(seed: u64, speed: f64) -> Self {
         let epoch = Timestamp::constant(1_767_225_600, 0);
-        let clock = Clock::Tokio { epoch, started: tokio::time::Instant::now() };
+        let clock = Clock::Tokio {
+            epoch,
+            started: tokio::time::Instant::now(),
+        };
         Self::build(clock, speed, StdRng::seed_from_u64(seed))
     }
 
     fn build(clock: Clock, speed: f64, rng: StdRng) -> Self {
-        let speed = if speed.is_finite() && speed > 0.0 { speed } else { 1.0 };
-        Self { clock, speed, rng: Arc::new(Mutex::new(rng)) }
+        let speed = if speed.is_finite() && speed > 0.0 {
+            speed
+        } else {
+            1.0
+        };
+        Self {
+            clock,
+            speed,
+            rng: Arc::new(Mutex::new(rng)),
+        }
     }
 
     /// The present moment.
@@ -83,14 +97,23 @@ impl Context {
         let bits: u128 = self.with_rng(|rng| rng.random());
         let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
         let hex = format!("{bits:032x}");
-        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+        format!(
+            "{}-{}-{}-{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..]
+        )
     }
 
     /// `length` letters for a generated name.
     #[must_use]
     pub fn suffix(&self, length: usize) -> String {
         self.with_rng(|rng| {
-            (0..length).map(|_| char::from(NAME_ALPHABET[rng.random_range(0..NAME_ALPHABET.len())])).collect()
+            (0..length)
+                .map(|_| char::from(NAME_ALPHABET[rng.random_range(0..NAME_ALPHABET.len())]))
+                .collect()
         })
     }
 
@@ -143,6 +166,9 @@ mod tests {
     #[tokio::test]
     async fn speed_shortens_the_clusters_own_waits() {
         let context = Context::simulated(1, 10.0);
-        assert_eq!(context.scale(Duration::from_secs(40)), Duration::from_secs(4));
+        assert_eq!(
+            context.scale(Duration::from_secs(40)),
+            Duration::from_secs(4)
+        );
     }
 }

@@ -1,0 +1,207 @@
+//! What is said of a pod: ends counted, waits explained, the status written.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Container;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use lab_engine::{ContainerState, SandboxStatus};
+use serde_json::{Value, json};
+
+use super::{Pass, PassError, PodMemory};
+use crate::plan::{BACKOFF_RESET, backoff, latest};
+use crate::status::{Observed, Waiting, pod_status};
+
+impl Pass<'_> {
+    /// Counts runs that ended early, once each: the measure of the back-off.
+    pub(super) fn note_ends(&self, memory: &mut PodMemory, sandbox: Option<&SandboxStatus>) {
+        for container in sandbox.into_iter().flat_map(|sandbox| &sandbox.containers) {
+            let ContainerState::Exited {
+                started_at,
+                finished_at,
+                ..
+            } = container.state
+            else {
+                continue;
+            };
+            let is_latest =
+                latest(sandbox, &container.name).is_some_and(|run| run.id == container.id);
+            if !is_latest || memory.counted.get(&container.name) == Some(&container.id) {
+                continue;
+            }
+            memory
+                .counted
+                .insert(container.name.clone(), container.id.clone());
+            let ran = started_at.map_or(Duration::ZERO, |at| {
+                Duration::try_from(finished_at.duration_since(at)).unwrap_or_default()
+            });
+            let failures = memory.failures.entry(container.name.clone()).or_default();
+            *failures = if ran >= self.shared.context.scale(BACKOFF_RESET) {
+                1
+            } else {
+                *failures + 1
+            };
+        }
+    }
+
+    /// Turns waits that outlast this pass into the reasons that people know: a pull that is
+    /// being held back, a container that keeps crashing.
+    pub(super) fn explain_waits(&self, memory: &mut PodMemory, sandbox: Option<&SandboxStatus>) {
+        for (container, waiting) in &mut memory.waiting {
+            if waiting.reason == "ErrImagePull" && !memory.just_failed.contains(container) {
+                waiting.reason = "ImagePullBackOff";
+                waiting.message =
+                    format!("Back-off pulling image: ErrImagePull: {}", waiting.message);
+            }
+        }
+        let Some(spec) = &self.pod.spec else { return };
+        let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+        for container in spec
+            .containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+        {
+            let Some(run) = latest(sandbox, &container.name) else {
+                continue;
+            };
+            match run.state {
+                ContainerState::Exited { exit_code, .. }
+                    if !memory.retries.contains_key(&container.name) =>
+                {
+                    let restarts = policy == "Always" || (policy == "OnFailure" && exit_code != 0);
+                    let failures = memory.failures.get(&container.name).copied().unwrap_or(0);
+                    let pause = backoff(failures);
+                    if restarts && !pause.is_zero() {
+                        self.note_crash_loop(memory, container, pause);
+                    }
+                }
+                ContainerState::Running { .. } => {
+                    memory.waiting.remove(&container.name);
+                }
+                ContainerState::Created | ContainerState::Exited { .. } => {}
+            }
+        }
+    }
+
+    pub(super) fn note_crash_loop(
+        &self,
+        memory: &mut PodMemory,
+        container: &Container,
+        pause: Duration,
+    ) {
+        let pod = format!(
+            "{}_{}({})",
+            self.pod.name_any(),
+            self.pod.namespace().unwrap_or_default(),
+            self.entry.uid
+        );
+        let seconds = pause.as_secs();
+        let length = if seconds >= 60 && seconds.is_multiple_of(60) {
+            format!("{}m0s", seconds / 60)
+        } else if seconds > 60 {
+            format!("{}m{}s", seconds / 60, seconds % 60)
+        } else {
+            format!("{seconds}s")
+        };
+        let message = format!(
+            "back-off {length} restarting failed container={} pod={pod}",
+            container.name
+        );
+        let waiting = Waiting {
+            reason: "CrashLoopBackOff",
+            message,
+        };
+        if memory.waiting.get(&container.name) != Some(&waiting) {
+            let text = format!(
+                "Back-off restarting failed container {} in pod {pod}",
+                container.name
+            );
+            self.events
+                .warning(&self.reference_to(container), "BackOff", text);
+            memory.waiting.insert(container.name.clone(), waiting);
+        }
+    }
+
+    /// Writes the status where it differs from what was written last.
+    pub(super) async fn report(
+        &self,
+        memory: &mut PodMemory,
+        sandbox: Option<&SandboxStatus>,
+    ) -> Result<(), PassError> {
+        let runtime = self.engine().runtime_version();
+        let verdicts = &self.entry.verdicts;
+        let observed = Observed {
+            pod: self.pod,
+            node: self.node,
+            sandbox,
+            waiting: &memory.waiting,
+            lost: &memory.lost,
+            earlier_runs: &memory.earlier_runs,
+            verdict: &|container, run| {
+                (
+                    verdicts.started(container, run),
+                    verdicts.ready(container, run),
+                )
+            },
+            runtime: &runtime,
+            now: self.now(),
+        };
+        let status = pod_status(&observed);
+        let Ok(status) = serde_json::to_value(&status) else {
+            return Ok(());
+        };
+        if memory
+            .reported
+            .as_ref()
+            .is_some_and(|reported| same_but_for_times(reported, &status))
+        {
+            return Ok(());
+        }
+        let patch =
+            json!({"metadata": {"uid": self.entry.uid}, "status": with_nulls(status.clone())});
+        let _turn = self.shared.writes.acquire().await;
+        let written = self
+            .api()
+            .patch_status(
+                &self.pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await;
+        match written {
+            Ok(_) => memory.reported = Some(status),
+            // Gone, or replaced by a namesake: the watch will say.
+            Err(kube::Error::Api(refused)) if refused.code == 404 || refused.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// A merge patch keeps what it does not name, so what must vanish is named as null.
+fn with_nulls(mut status: Value) -> Value {
+    if let Some(map) = status.as_object_mut() {
+        for field in ["reason", "message"] {
+            map.entry(field).or_insert(Value::Null);
+        }
+    }
+    status
+}
+
+/// Equal but for the moments at which conditions changed: those of unchanged conditions are kept
+/// from the pod as last seen, which may lag behind.
+fn same_but_for_times(one: &Value, two: &Value) -> bool {
+    fn strip(status: &Value) -> Value {
+        let mut status = status.clone();
+        for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+            if let Some(condition) = condition.as_object_mut() {
+                condition.remove("lastTransitionTime");
+            }
+        }
+        if let Some(status) = status.as_object_mut() {
+            status.remove("startTime");
+        }
+        status
+    }
+    strip(one) == strip(two)
+}
