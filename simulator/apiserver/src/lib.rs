@@ -29,7 +29,6 @@ mod catalog;
 mod deletion;
 mod discovery;
 mod error;
-mod event_expiry;
 mod facts;
 mod handlers;
 mod metadata;

@@ -12,7 +12,6 @@ use crate::addresses::ServiceAddresses;
 use crate::bootstrap;
 use crate::catalog::Catalog;
 use crate::error::ApiError;
-use crate::event_expiry;
 use crate::facts::RecentFacts;
 use crate::node_connection::NodeConnection;
 use crate::resources::{self, ResourceDef};
@@ -100,11 +99,6 @@ impl ApiServer {
         bootstrap::ensure_namespaces(&self.server)
             .await
             .map_err(BootstrapError)
-    }
-
-    /// Housekeeping until the configured stop: forgets events that are an hour old.
-    pub async fn run(&self) {
-        event_expiry::run(&self.server).await;
     }
 
     /// The API as a service: for a listener, or directly for `kube::Client::new`.

@@ -467,26 +467,3 @@ async fn a_status_keeps_its_spelling_through_other_updates() {
         .body;
     assert_eq!(again, observed);
 }
-
-#[tokio::test(start_paused = true)]
-async fn events_are_forgotten_after_an_hour() {
-    let api = Api::new().await;
-    let events = "/api/v1/namespaces/default/events";
-    let event = |name: &str, last: &str| {
-        json!({
-            "metadata": {"name": name},
-            "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web"},
-            "lastTimestamp": last,
-        })
-    };
-    api.created(events, &event("old", "2026-01-01T00:00:00Z"))
-        .await;
-    api.created(events, &event("repeated", "2026-01-01T01:00:00Z"))
-        .await;
-    let server = api.server.clone();
-    let running = tokio::spawn(async move { server.run().await });
-    tokio::time::sleep(std::time::Duration::from_secs(3600 + 600)).await;
-    assert_eq!(names(&api.get(events).await.body), ["repeated"]);
-    api.stop.cancel();
-    running.await.unwrap();
-}
