@@ -17,7 +17,6 @@ use tower::ServiceExt;
 
 /// A server with the namespaces that every cluster has.
 pub(crate) struct Api {
-    pub(crate) server: ApiServer,
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) stop: CancellationToken,
@@ -53,7 +52,6 @@ impl Api {
         server.ensure_namespaces().await.unwrap();
         let router = server.router();
         Self {
-            server,
             router,
             store,
             stop,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, CONFIGMAPS, DEPLOYMENTS, PODS, config_map, deployment, names, pod};
+use crate::support::{Api, CONFIGMAPS, DEPLOYMENTS, PODS, config_map, deployment, pod};
 
 #[tokio::test(start_paused = true)]
 async fn a_new_object_gets_its_identity_from_the_server() {
