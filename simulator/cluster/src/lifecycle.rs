@@ -124,6 +124,10 @@ async fn create(
     let (engine, reason) = choose_engine(options.spec.engine).await?;
     let nodes = options.spec.nodes.unwrap_or(DEFAULT_NODES);
     check_nodes(nodes, Some(engine)).map_err(anyhow::Error::msg)?;
+    let lock = home.lock().await?;
+    if dir.exists() {
+        bail!("cluster {:?} is being started by another command at this moment; see `devops-lab status --name {}`", options.name, options.name);
+    }
     let others = home.records();
     let reserved: Vec<_> = others
         .iter()
@@ -152,6 +156,7 @@ async fn create(
         previous_context: None,
     };
     dir.save(&record)?;
+    drop(lock);
     let brought_up = bring_up(dir, &mut record, progress).await;
     if let Err(error) = brought_up {
         let left = delete_cluster(dir, Some(&record)).await;

@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ use crate::config::{EngineKind, NodeResources};
 use crate::pki::Pki;
 use crate::plan::Network;
 use crate::ports::Ports;
+
+/// Pause between two looks at a lock that another program holds.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Version of the record that this program writes and reads.
 pub const RECORD_VERSION: u32 = 1;
@@ -153,11 +157,40 @@ impl Home {
         names
     }
 
+    /// Waits until no other program chooses ports and addresses here, and keeps others from it
+    /// until the answer is dropped: two clusters that are started at once must not choose the same.
+    ///
+    /// # Errors
+    /// Where the home cannot be written.
+    pub async fn lock(&self) -> Result<HomeLock, RecordError> {
+        let path = self.0.join("lock");
+        let failed = |verb| {
+            let path = path.clone();
+            move |source| RecordError::Io { verb, path, source }
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed("create"))?;
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(failed("open"))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(HomeLock { _file: file }),
+                Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(fs::TryLockError::Error(source)) => return Err(failed("lock")(source)),
+            }
+        }
+    }
+
     /// Every record that can be read.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         self.names().iter().filter_map(|name| self.cluster(name).load().ok()).collect()
     }
+}
+
+/// Held by the one start that chooses ports and addresses; the kernel releases it when its process
+/// ends, whichever way.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: fs::File,
 }
 
 /// The directory of one cluster.
@@ -322,5 +355,16 @@ pub(crate) mod tests {
         assert!(matches!(dir.load(), Err(RecordError::Newer { found: 99, .. })));
         fs::remove_file(dir.record_path()).unwrap();
         assert!(matches!(dir.load(), Err(RecordError::Corrupt { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_start_waits_until_the_first_has_chosen() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::at(place.path());
+        let first = home.lock().await.unwrap();
+        let second = tokio::time::timeout(Duration::from_secs(1), home.lock()).await;
+        assert!(second.is_err(), "both hold the lock");
+        drop(first);
+        home.lock().await.unwrap();
     }
 }
