@@ -1,0 +1,18 @@
+//! The whole program with real clients: `devops-lab` as a user calls it, driven by kubectl,
+//! docker and skopeo, on clusters that exist only for one test.
+//!
+//! A test that needs a client which this machine lacks says so and is skipped; with `CI=true` it
+//! fails instead. Clusters share one home, so that they never choose each other's ports, and are
+//! deleted when their test ends, whichever way.
+//!
+//! Start reading at [`lab::Lab`], which every test begins with.
+
+mod app;
+mod http;
+mod lab;
+mod process;
+mod tools;
+mod wait;
+
+mod durability;
+mod process_engine;
