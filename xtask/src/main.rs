@@ -2,6 +2,7 @@
 
 mod bench;
 mod graph;
+mod soak;
 mod tidy;
 
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ struct Args {
 enum Chore {
     /// Measure what a user feels, each figure beside a peer where one is installed
     Bench(bench::Args),
+    /// Torment a cluster for ten minutes, and say what was lost and what leaked
+    Soak(soak::Args),
     /// Check the rules of the repository: the crate graph, forbidden words, documentation
     Tidy,
     /// Print the crate graph as the code has it
@@ -29,6 +32,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::Bench(args) => bench::run(&args),
+        Chore::Soak(args) => soak::run(&args),
         Chore::Tidy => tidy::run(),
         Chore::Graph => graph::print(),
     };

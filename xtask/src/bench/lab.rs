@@ -66,14 +66,20 @@ impl Lab {
 
     /// Starts the cluster; answers the time in milliseconds.
     pub(crate) fn start(&self, nodes: usize, engine: &str) -> anyhow::Result<f64> {
+        self.start_with(nodes, engine, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(
+        &self,
+        nodes: usize,
+        engine: &str,
+        more: &[&str],
+    ) -> anyhow::Result<f64> {
         let began = Instant::now();
-        self.run(&[
-            "start",
-            &nodes.to_string(),
-            "--engine",
-            engine,
-            "--no-kubeconfig",
-        ])?;
+        let nodes = nodes.to_string();
+        let own = ["start", &nodes, "--engine", engine, "--no-kubeconfig"];
+        self.run(&[&own, more].concat())?;
         Ok(began.elapsed().as_secs_f64() * 1000.0)
     }
 

@@ -3,7 +3,7 @@
 
 mod balancer;
 mod cluster;
-mod lab;
+pub(crate) mod lab;
 mod memory;
 mod scale;
 
@@ -95,7 +95,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn build() -> anyhow::Result<PathBuf> {
+/// Builds the release program.
+///
+/// # Errors
+/// Where cargo fails.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args([
             "build",
