@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{GatewayConfig, ServiceBind};
 use crate::metrics::Metrics;
-use crate::plan::{Plan, Verdict, tcp_ports};
+use crate::plan::{Plan, Verdict, addresses};
 use crate::plane::{BindFailure, Plane, Sockets};
 use crate::status::{self, Desired, Facts};
 use crate::table::Registry;
-use crate::world::{Change, World, key};
+use crate::world::{Change, World};
 use crate::{admin, watches};
 
 /// Pause before an address that could not be bound is tried again: long enough not to matter,
@@ -177,25 +177,26 @@ impl Control {
 
     /// The socket of each Service port, and whom to tell when it cannot be had.
     fn service_sockets(&self) -> BTreeMap<SocketAddr, ServiceSocket> {
-        let mut sockets = BTreeMap::new();
-        for service in self.world.services.iter() {
-            let Some((address, ports)) = tcp_ports(&key(&**service), service) else {
-                continue;
+        let per_address = match self.services {
+            ServiceBind::Off => return BTreeMap::new(),
+            ServiceBind::PerAddress => true,
+            ServiceBind::Wildcard { .. } => false,
+        };
+        let everywhere = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        let sockets = addresses(&self.world).map(|(at, service)| {
+            let ip = if per_address {
+                at.address.ip()
+            } else {
+                everywhere
             };
-            for (port, node_port) in ports {
-                let bind = match self.services {
-                    ServiceBind::Off => continue,
-                    ServiceBind::PerAddress => address,
-                    ServiceBind::Wildcard { .. } => Ipv4Addr::UNSPECIFIED.into(),
-                };
-                let socket = ServiceSocket {
-                    service: Arc::clone(service),
-                    detour: node_port.filter(|_| self.services == ServiceBind::PerAddress),
-                };
-                sockets.insert(SocketAddr::new(bind, port.port), socket);
-            }
-        }
-        sockets
+            let detour = at.node_port.filter(|_| per_address);
+            let service = Arc::clone(service);
+            (
+                SocketAddr::new(ip, at.address.port()),
+                ServiceSocket { service, detour },
+            )
+        });
+        sockets.collect()
     }
 
     /// Tells each Service once about an address of its that could not be bound.

@@ -87,6 +87,10 @@ pub(crate) fn gateway(listeners: Value) -> Value {
 }
 
 /// An HTTPRoute in `default`, attached to the Gateway `devops-lab`.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write the rules in place"
+)]
 pub(crate) fn route(name: &str, hostnames: &[&str], rules: Value) -> Value {
     json!({"kind": "HTTPRoute", "metadata": {"name": name},
            "spec": {"parentRefs": [{"name": "devops-lab"}], "hostnames": hostnames, "rules": rules}})

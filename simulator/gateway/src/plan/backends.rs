@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -9,7 +10,7 @@ use lab_api::gateway::HttpBackendRef;
 use lab_api::names::SERVICE_NAME;
 
 use super::Refusal;
-use crate::world::World;
+use crate::world::{World, key};
 
 /// One port of one Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -133,22 +134,35 @@ fn is_external(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
 }
 
-/// The TCP ports of a Service, each with its node port; none for a Service without an address
-/// of its own.
-pub(crate) fn tcp_ports(
-    key: &str,
-    service: &Service,
-) -> Option<(IpAddr, Vec<(ServiceKey, Option<u16>)>)> {
-    let address = service.spec.as_ref()?.cluster_ip.as_deref()?.parse().ok()?;
-    let ports = ports(service).iter().filter(|port| is_tcp(port));
-    let ports = ports.map(|port| {
-        let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
-        (
-            service_key(key.to_owned(), port),
-            node_port.filter(|&port| port != 0),
-        )
-    });
-    Some((address, ports.collect()))
+/// An address of a Service: its clusterIP and one of its TCP ports.
+#[derive(Debug)]
+pub(crate) struct ServiceAddress {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: ServiceKey,
+    /// Port that nodes have for it.
+    pub(crate) node_port: Option<u16>,
+}
+
+/// The addresses of every Service that has one of its own, and the Service of each.
+pub(crate) fn addresses(world: &World) -> impl Iterator<Item = (ServiceAddress, &Arc<Service>)> {
+    world.services.iter().flat_map(|service| {
+        let ip = service
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.cluster_ip.as_deref()?.parse().ok());
+        let tcp = ports(service).iter().filter(|port| is_tcp(port));
+        tcp.filter_map(move |port| Some((service_address(ip?, service, port), service)))
+    })
+}
+
+fn service_address(ip: IpAddr, service: &Service, port: &ServicePort) -> ServiceAddress {
+    let key = service_key(key(service), port);
+    let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
+    ServiceAddress {
+        address: SocketAddr::new(ip, key.port),
+        key,
+        node_port: node_port.filter(|&port| port != 0),
+    }
 }
 
 /// EndpointSlices by their Service.

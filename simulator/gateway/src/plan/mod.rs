@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lab_api::gateway::{Gateway, GatewayClass, HTTPRoute, ParentReference, RouteGroupKind};
 
-pub(crate) use backends::{EndpointKey, ServiceKey, Slices, tcp_ports};
+pub(crate) use backends::{EndpointKey, ServiceKey, Slices, addresses};
 
 use crate::table::{Filters, Hostname, Matcher};
 use crate::world::World;

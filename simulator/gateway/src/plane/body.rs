@@ -126,7 +126,7 @@ impl Drop for UpstreamBody {
             }) => {
                 keep_when_ready(Arc::clone(self.in_flight.endpoint()), connection);
             }
-            Some(Lease::Http2) | None => {}
+            Some(Lease::Nothing) | None => {}
         }
     }
 }

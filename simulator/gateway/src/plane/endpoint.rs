@@ -130,6 +130,18 @@ impl Endpoint {
         shared.clone().filter(|connection| !connection.is_closed())
     }
 
+    /// Stops sharing an HTTP/2 connection that has ended.
+    pub(super) fn forget_closed_http2(&self) {
+        let mut shared = self
+            .pool
+            .http2
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if shared.as_ref().is_some_and(Http2::is_closed) {
+            *shared = None;
+        }
+    }
+
     /// Shares an HTTP/2 connection.
     pub(super) fn share_http2(&self, connection: Http2) {
         *self
@@ -176,11 +188,6 @@ impl EndpointSet {
             members,
             next: AtomicUsize::new(start),
         }
-    }
-
-    /// True where there is nobody to ask.
-    pub(super) fn is_empty(&self) -> bool {
-        self.members.is_empty()
     }
 
     /// The endpoint for the next request: in turns, but of two neighbours the less busy one.

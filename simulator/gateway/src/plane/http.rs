@@ -41,7 +41,8 @@ pub(super) async fn serve(
     let (parts, body) = request.into_parts();
     let routed = match route(plane, client, &parts) {
         Ok(routed) => routed,
-        Err(response) => {
+        Err((cause, words)) => {
+            let response = answer(cause, &words);
             plane
                 .metrics
                 .unrouted
@@ -64,11 +65,12 @@ struct Routed {
     host: HeaderValue,
 }
 
-fn route(plane: &Plane, client: &Client, parts: &Parts) -> Result<Routed, Response<ResponseBody>> {
+fn route(plane: &Plane, client: &Client, parts: &Parts) -> Result<Routed, Unanswered> {
     if parts.method == Method::CONNECT {
-        return Err(answer(Cause::NotImplemented, "CONNECT is not served"));
+        return Err((Cause::NotImplemented, "CONNECT is not served".to_owned()));
     }
-    let host = headers::host_header(parts).map_err(|words| answer(Cause::BadRequest, words))?;
+    let host =
+        headers::host_header(parts).map_err(|words| (Cause::BadRequest, words.to_owned()))?;
     let name = host.to_str().map(host_of).unwrap_or_default();
     match plane.table.load().route(client.port, &name, parts) {
         Some(hit) => Ok(Routed { hit, host }),
@@ -78,7 +80,7 @@ fn route(plane: &Plane, client: &Client, parts: &Parts) -> Result<Routed, Respon
                 "no route for {} {name}{path} on port {}",
                 parts.method, client.port
             );
-            Err(answer(Cause::NoRoute, &words))
+            Err((Cause::NoRoute, words))
         }
     }
 }
@@ -168,7 +170,7 @@ impl Exchange<'_> {
             )
         })?;
         let request = self.prepare(backend, parts, body);
-        let forwarding = forward(target, request, self.rule().timeouts.backend);
+        let forwarding = forward(self.plane, target, request, self.rule().timeouts.backend);
         let reply = match self.rule().timeouts.request {
             None => forwarding.await,
             Some(limit) => tokio::time::timeout_at(self.started + limit, forwarding)

@@ -5,14 +5,22 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::{Stop, tunnel, upstream};
+use super::forward::newer;
+use super::{Plane, Stop, tunnel, upstream};
 use crate::table::Target;
 
 /// Joins a client's connection with an endpoint that takes it. Where none does, the connection
 /// is reset, as kube-proxy refuses it: a client that saw it end politely would wait for nothing.
-pub(super) async fn serve(target: &Arc<Target>, client: TcpStream, stop: &Stop) {
+pub(super) async fn serve(plane: &Plane, mut target: Arc<Target>, client: TcpStream, stop: &Stop) {
     let mut tried: Vec<SocketAddr> = Vec::new();
-    while let Some(endpoint) = target.endpoints.pick(&tried) {
+    loop {
+        let Some(endpoint) = target.endpoints.pick(&tried) else {
+            match newer(plane, &target) {
+                Some(newest) => target = newest,
+                None => break,
+            }
+            continue;
+        };
         let _in_flight = endpoint.begin();
         match upstream::connect(&endpoint).await {
             Ok(backend) => {
@@ -20,8 +28,9 @@ pub(super) async fn serve(target: &Arc<Target>, client: TcpStream, stop: &Stop) 
                 return;
             }
             Err(error) => {
-                tracing::debug!(service = %target.name, endpoint = %endpoint.address, %error, "not taken");
-                tried.push(endpoint.address);
+                let (service, address) = (&target.name, endpoint.address);
+                tracing::debug!(%service, endpoint = %address, %error, "connection not taken");
+                tried.push(address);
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Connections to endpoints.
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, Uri, Version, header, uri};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
@@ -22,14 +23,17 @@ pub(super) type Http2 = http2::SendRequest<RequestBody>;
 /// the limit is for a host that is gone and drops packets.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
 
+/// How often a request on a shared connection looks whether there still is one.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What a response still holds of the connection it came on.
 #[derive(Debug)]
 pub(super) enum Lease {
     /// The connection is free again after the response. `at_once` where the request had no
     /// body, so that nothing else can keep the connection busy.
     Http1 { connection: Http1, at_once: bool },
-    /// The connection is shared anyway.
-    Http2,
+    /// The connection is shared, or at its end.
+    Nothing,
 }
 
 /// Why there is no response.
@@ -40,8 +44,12 @@ pub(super) enum Failure {
         request: Box<Request<RequestBody>>,
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The endpoint got the request, or a part of it, and did not answer.
-    Lost { source: hyper::Error },
+    /// The endpoint got the request, or a part of it, and did not answer. Where sending it
+    /// twice does no harm, there is a copy.
+    Lost {
+        copy: Option<Box<Request<RequestBody>>>,
+        source: hyper::Error,
+    },
 }
 
 /// Sends a request, over a kept connection where there is one. A kept connection may have been
@@ -63,66 +71,88 @@ async fn send_http1(
     endpoint: &Arc<Endpoint>,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
-    let at_once = request.body().is_empty();
     while let Some(mut connection) = endpoint.take_idle() {
         if connection.ready().await.is_err() {
             continue;
         }
-        let copy = may_repeat(&request).then(|| copy_of(&request));
-        match connection.try_send_request(request).await {
-            Ok(response) => {
-                return Ok((
-                    response,
-                    Lease::Http1 {
-                        connection,
-                        at_once,
-                    },
-                ));
+        match try_http1(connection, request).await {
+            Err(Failure::NotSent {
+                request: unsent, ..
+            }) => request = *unsent,
+            Err(Failure::Lost {
+                copy: Some(copy), ..
+            }) => {
+                request = *copy;
+                break;
             }
-            Err(mut error) => match (error.take_message(), copy) {
-                (Some(unsent), _) => request = unsent,
-                (None, Some(copy)) if is_closed(error.error()) => {
-                    request = copy;
-                    break;
-                }
-                (None, _) => {
-                    return Err(Failure::Lost {
-                        source: error.into_error(),
-                    });
-                }
-            },
+            answered => return answered,
         }
     }
-    let mut connection = match connect_http1(endpoint).await {
-        Ok(connection) => connection,
-        Err(source) => {
-            return Err(Failure::NotSent {
-                request: Box::new(request),
-                source,
-            });
-        }
+    match connect_http1(endpoint).await {
+        Ok(connection) => try_http1(connection, request).await,
+        Err(source) => Err(not_sent(request, source)),
+    }
+}
+
+/// Sends a request over one connection.
+///
+/// The response must not be waited for alone. A connection that closes at the very moment in
+/// which a request is handed to it can leave the request in a queue that nobody reads; only
+/// giving up the connection empties the queue, and the request comes back.
+async fn try_http1(
+    mut connection: Http1,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Lease), Failure> {
+    let at_once = request.body().is_empty();
+    let copy = may_repeat(&request).then(|| copy_of(&request));
+    let mut sending = pin!(connection.try_send_request(request));
+    let sent = tokio::select! {
+        biased;
+        sent = &mut sending => Some(sent),
+        () = closed(&mut connection) => None,
     };
-    match connection.try_send_request(request).await {
-        Ok(response) => Ok((
-            response,
+    let (sent, lease) = match sent {
+        Some(sent) => (
+            sent,
             Lease::Http1 {
                 connection,
                 at_once,
             },
-        )),
-        Err(error) => Err(unanswered(error)),
+        ),
+        None => {
+            drop(connection);
+            (sending.await, Lease::Nothing)
+        }
+    };
+    match sent {
+        Ok(response) => Ok((response, lease)),
+        Err(error) => Err(unanswered(error, copy)),
     }
 }
 
-fn unanswered(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> Failure {
+/// Waits for the end of a connection.
+async fn closed(connection: &mut Http1) {
+    if connection.ready().await.is_ok() {
+        std::future::pending().await
+    }
+}
+
+fn not_sent(request: Request<RequestBody>, source: Box<dyn Error + Send + Sync>) -> Failure {
+    let request = Box::new(request);
+    Failure::NotSent { request, source }
+}
+
+fn unanswered(
+    mut error: TrySendError<Request<RequestBody>>,
+    copy: Option<Request<RequestBody>>,
+) -> Failure {
     match error.take_message() {
-        Some(unsent) => Failure::NotSent {
-            request: Box::new(unsent),
-            source: error.into_error().into(),
-        },
-        None => Failure::Lost {
-            source: error.into_error(),
-        },
+        Some(unsent) => not_sent(unsent, error.into_error().into()),
+        None => {
+            let source = error.into_error();
+            let copy = copy.filter(|_| is_closed(&source)).map(Box::new);
+            Failure::Lost { copy, source }
+        }
     }
 }
 
@@ -131,21 +161,39 @@ async fn send_http2(
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
     let request = in_http2_form(request);
-    let mut connection = match endpoint.http2() {
+    let connection = match endpoint.http2() {
         Some(connection) => connection,
         None => match connect_http2(endpoint).await {
             Ok(connection) => connection,
-            Err(source) => {
-                return Err(Failure::NotSent {
-                    request: Box::new(request),
-                    source,
-                });
-            }
+            Err(source) => return Err(not_sent(request, source)),
         },
     };
-    match connection.try_send_request(request).await {
-        Ok(response) => Ok((response, Lease::Http2)),
-        Err(error) => Err(unanswered(error)),
+    try_http2(endpoint, connection, request).await
+}
+
+/// As [`try_http1`]; but the end of a shared connection is not told, so it has to be looked for.
+async fn try_http2(
+    endpoint: &Endpoint,
+    mut connection: Http2,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Lease), Failure> {
+    let copy = may_repeat(&request).then(|| copy_of(&request));
+    let mut sending = pin!(connection.try_send_request(request));
+    let sent = loop {
+        tokio::select! {
+            biased;
+            sent = &mut sending => break sent,
+            () = tokio::time::sleep(LOOK_AGAIN), if !connection.is_closed() => {}
+            () = std::future::ready(()), if connection.is_closed() => {
+                endpoint.forget_closed_http2();
+                drop(connection);
+                break sending.await;
+            }
+        }
+    };
+    match sent {
+        Ok(response) => Ok((response, Lease::Nothing)),
+        Err(error) => Err(unanswered(error, copy)),
     }
 }
 

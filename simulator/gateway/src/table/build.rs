@@ -13,10 +13,10 @@ use super::{
 };
 use crate::metrics::{Labels, Metrics, Series};
 use crate::plan::{
-    BackendPlan, EndpointKey, Plan, RoutePlan, RulePlan, ServiceKey, Slices, Verdict, tcp_ports,
+    BackendPlan, EndpointKey, Plan, RoutePlan, RulePlan, ServiceKey, Slices, Verdict, addresses,
 };
 use crate::plane::{Endpoint, EndpointSet};
-use crate::world::{World, key};
+use crate::world::World;
 
 /// What one table hands on to the next. Whatever the next table does not use is forgotten,
 /// so it stays as small as the configuration.
@@ -55,12 +55,21 @@ impl Registry {
             endpoints,
             spreads,
             series,
+            targets,
             ..
         } = build;
         self.endpoints = endpoints;
         self.spreads = spreads;
         self.metrics.publish(series);
-        Table { ports, services }
+        let targets = targets
+            .into_values()
+            .map(|target| (target.name.clone(), target))
+            .collect();
+        Table {
+            ports,
+            services,
+            targets,
+        }
     }
 }
 
@@ -223,18 +232,12 @@ impl Build<'_> {
     /// 1024 is served when it cannot be bound.
     fn services(&mut self, world: &World) -> HashMap<SocketAddr, Arc<Target>> {
         let mut services = HashMap::new();
-        for service in world.services.iter() {
-            let Some((address, ports)) = tcp_ports(&key(&**service), service) else {
-                continue;
-            };
-            for (port, node_port) in ports {
-                let target = self.target(&port);
-                services.insert(SocketAddr::new(address, port.port), Arc::clone(&target));
-                if let Some(node_port) = node_port {
-                    services
-                        .entry(SocketAddr::new(address, node_port))
-                        .or_insert(target);
-                }
+        for (at, _) in addresses(world) {
+            let target = self.target(&at.key);
+            services.insert(at.address, Arc::clone(&target));
+            if let Some(node_port) = at.node_port {
+                let detour = SocketAddr::new(at.address.ip(), node_port);
+                services.entry(detour).or_insert(target);
             }
         }
         services

@@ -32,6 +32,8 @@ use crate::plane::EndpointSet;
 pub(crate) struct Table {
     ports: HashMap<u16, Vec<Listener>>,
     services: HashMap<SocketAddr, Arc<Target>>,
+    /// Every target in use, by name.
+    targets: HashMap<String, Arc<Target>>,
 }
 
 /// The routes of one listener. Requests go to the most specific listener of their port, and
@@ -132,6 +134,11 @@ impl Table {
     /// The Service that has this address.
     pub(crate) fn service(&self, address: SocketAddr) -> Option<&Arc<Target>> {
         self.services.get(&address)
+    }
+
+    /// The Service port of this name, as it is now.
+    pub(crate) fn target(&self, name: &str) -> Option<&Arc<Target>> {
+        self.targets.get(name)
     }
 
     /// The table as JSON, for `status` and for people who wonder.

@@ -30,12 +30,8 @@ impl Spread {
     /// The next number in `0..limit`.
     pub(crate) fn below(&self, limit: u64) -> u64 {
         let place = self.0.fetch_add(GOLDEN, Ordering::Relaxed);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the product's high half is below limit"
-        )]
-        let scaled = ((u128::from(place) * u128::from(limit)) >> 64) as u64;
-        scaled
+        // The high half of the product, which is below the limit.
+        ((u128::from(place) * u128::from(limit)) >> 64) as u64
     }
 }
 
