@@ -1,10 +1,257 @@
-//! placeholder while the checks are written
-use crate::cli::CheckArgs;
-use lab_cluster::record::Record;
+//! `devops-lab check`: does it hold, and if not, why?
+
 use std::process::ExitCode;
-pub(crate) async fn run(_: CheckArgs) -> anyhow::Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
+
+use jiff::Timestamp;
+use lab_checks::context::CheckContext;
+use lab_checks::lab::{Lab, Step};
+use lab_checks::language::Language;
+use lab_checks::library::Labs;
+use lab_checks::outcome::{Evidence, Outcome, Verdict};
+use lab_checks::progress::Progress;
+use lab_checks::runner::{CheckReport, StepReport, run_step};
+use lab_cluster::lifecycle;
+use lab_cluster::record::Record;
+
+use super::lab::{Learner, addresses, find, language, pick, progress_path, set};
+use crate::cli::{CheckArgs, Format, OutputArgs};
+use crate::markdown::{self, wrap};
+use crate::output::{bad, blank, faint, good, json, line, strong, warn};
+
+/// Exit code where a check could not run: nothing is said about the learner's work.
+const COULD_NOT_RUN: u8 = 3;
+
+pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let CheckArgs {
+        target,
+        options,
+        output: OutputArgs { output },
+    } = args;
+    let mut learner = Learner::of(options)?;
+    let labs = Labs::embedded()?;
+    let Some((lab, steps)) = choose(&labs, &learner.progress, target.as_deref())? else {
+        line(good(
+            learner.say("All labs are done.", "Tous les labs sont terminés."),
+        ));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(record) = &learner.record else {
+        match output {
+            Format::Json => json(
+                &serde_json::json!({"verdict": Verdict::CouldNotRun, "steps": [], "why": learner.no_cluster()}),
+            )?,
+            Format::Text => line(learner.no_cluster()),
+        }
+        return Ok(ExitCode::from(COULD_NOT_RUN));
+    };
+    let reports = check(record, lab, &steps).await?;
+    for report in reports
+        .iter()
+        .filter(|report| report.verdict == Verdict::Holds)
+    {
+        learner.progress = Progress::record(
+            &progress_path(&learner.dir),
+            &report.lab,
+            &report.step,
+            Timestamp::now(),
+        )?;
+    }
+    let verdict = overall(&reports);
+    match output {
+        Format::Json => json(&serde_json::json!({"verdict": verdict, "steps": reports}))?,
+        Format::Text => {
+            print(lab, &steps, &reports, learner.language);
+            advise(&learner, &labs, lab, &steps, &reports);
+        }
+    }
+    Ok(match verdict {
+        Verdict::Holds => ExitCode::SUCCESS,
+        Verdict::NotYet => ExitCode::FAILURE,
+        Verdict::CouldNotRun => ExitCode::from(COULD_NOT_RUN),
+    })
 }
-pub(crate) async fn check_step(_: &Record, _: &str, _: Option<&str>, _: Option<&str>) -> anyhow::Result<bool> {
-    Ok(true)
+
+/// Checks a lab, or one step of it, and prints what was found; true where all of it holds.
+///
+/// # Errors
+/// Where the lab or step does not exist.
+pub(crate) async fn check_step(
+    record: &Record,
+    lab: &str,
+    step: Option<&str>,
+    lang: Option<&str>,
+) -> anyhow::Result<bool> {
+    let labs = Labs::embedded()?;
+    let target = step.map_or_else(|| lab.to_owned(), |step| format!("{lab}/{step}"));
+    let (lab, step) = find(&labs, &target)?;
+    let steps: Vec<_> = step.map_or_else(|| lab.steps.iter().collect(), |step| vec![step]);
+    let reports = check(record, lab, &steps).await?;
+    print(lab, &steps, &reports, language(lang)?);
+    Ok(overall(&reports) == Verdict::Holds)
+}
+
+/// The steps to check: those of the target, or the one that the learner is at.
+fn choose<'a>(
+    labs: &'a Labs,
+    progress: &Progress,
+    target: Option<&str>,
+) -> anyhow::Result<Option<(&'a Lab, Vec<&'a Step>)>> {
+    let Some(target) = target else {
+        return Ok(progress
+            .next_step(labs)
+            .map(|(lab, step)| (lab, vec![step])));
+    };
+    let (lab, step) = find(labs, target)?;
+    Ok(Some((
+        lab,
+        step.map_or_else(|| lab.steps.iter().collect(), |step| vec![step]),
+    )))
+}
+
+async fn check(record: &Record, lab: &Lab, steps: &[&Step]) -> anyhow::Result<Vec<StepReport>> {
+    let context = CheckContext::new(lifecycle::client(record)?, addresses(record));
+    let mut reports = Vec::new();
+    for step in steps {
+        reports.push(run_step(lab, step, &context).await);
+    }
+    Ok(reports)
+}
+
+fn overall(reports: &[StepReport]) -> Verdict {
+    reports
+        .iter()
+        .map(|report| report.verdict)
+        .max()
+        .unwrap_or(Verdict::Holds)
+}
+
+fn print(lab: &Lab, steps: &[&Step], reports: &[StepReport], language: Language) {
+    for (step, report) in steps.iter().zip(reports) {
+        let heading = format!(
+            "{} · {}",
+            lab.title.get(language),
+            step.heading.get(language)
+        );
+        line(strong(&heading));
+        for check in &report.checks {
+            print_check(check, language);
+        }
+        if report.checks.is_empty() {
+            let text = pick(
+                language,
+                "there is nothing to check",
+                "il n’y a rien à vérifier",
+            );
+            line(format_args!("  {} {text}", good("✓")));
+        }
+    }
+}
+
+fn print_check(check: &CheckReport, language: Language) {
+    let CheckReport {
+        code,
+        name,
+        outcome,
+    } = check;
+    let mark = match outcome.verdict() {
+        Verdict::Holds => good("✓"),
+        Verdict::NotYet => bad("✗"),
+        Verdict::CouldNotRun => warn("!"),
+    };
+    line(format_args!("  {mark} {name} {}", faint(code)));
+    match outcome {
+        Outcome::Holds { evidence } => {
+            let age = evidence
+                .age(Timestamp::now())
+                .map(|age| since(language, &age))
+                .unwrap_or_default();
+            labelled("", &format!("{}{age}", evidence.observed.text(language)));
+        }
+        Outcome::NotYet {
+            evidence,
+            diagnosis,
+        } => {
+            let Evidence {
+                expected,
+                observed,
+                since: _,
+            } = evidence;
+            labelled(
+                pick(language, "expected", "attendu"),
+                &expected.text(language),
+            );
+            labelled(
+                pick(language, "observed", "observé"),
+                &observed.text(language),
+            );
+            labelled(pick(language, "cause", "cause"), &diagnosis.text(language));
+            look(diagnosis.look(), language);
+        }
+        Outcome::CouldNotRun { why } => {
+            let text = pick(language, "could not run", "impossible");
+            labelled(text, &why.text(language));
+            look(why.look(), language);
+        }
+    }
+}
+
+fn since(language: Language, age: &str) -> String {
+    match language {
+        Language::En => format!(" (for {age})"),
+        Language::Fr => format!(" (depuis {age})"),
+    }
+}
+
+/// A line under a check, its label in a column of its own.
+fn labelled(label: &str, text: &str) {
+    let lead = if label.is_empty() {
+        "    ".to_owned()
+    } else {
+        format!("    {label:<10}")
+    };
+    line(wrap(text, &lead, markdown::width()));
+}
+
+fn look(command: Option<String>, language: Language) {
+    if let Some(command) = command {
+        let label = pick(language, "look at", "à voir");
+        // A command must stay whole, to be copied.
+        line(format_args!("    {label:<10}{}", strong(&command)));
+    }
+}
+
+/// A hint where something does not hold, and what to do next.
+fn advise(learner: &Learner, labs: &Labs, lab: &Lab, steps: &[&Step], reports: &[StepReport]) {
+    blank();
+    let open = steps
+        .iter()
+        .zip(reports)
+        .find(|(_, report)| report.verdict != Verdict::Holds);
+    if let Some((step, report)) = open {
+        if let Some(hint) = report.hints(step).first() {
+            let label = learner.say("**Hint:** ", "**Indice :** ");
+            set(
+                learner,
+                &format!("{label}{}", hint.text.get(learner.language)),
+            );
+            blank();
+        }
+        let again = learner.say("Then look again: ", "Puis vérifiez à nouveau : ");
+        line(format_args!("{again}{}", learner.command("check")));
+        return;
+    }
+    let Some((next_lab, next)) = learner.progress.next_step(labs) else {
+        set(learner, lab.ending.get(learner.language));
+        return;
+    };
+    if learner.progress.done_of(lab) == lab.steps.len() && next_lab.name != lab.name {
+        set(learner, lab.ending.get(learner.language));
+        blank();
+    }
+    let label = learner.say("Next: ", "Ensuite : ");
+    let heading = next.heading.get(learner.language);
+    line(format_args!(
+        "{label}{heading}  {}",
+        learner.command("lab next")
+    ));
 }

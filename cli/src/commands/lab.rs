@@ -1,6 +1,401 @@
-//! placeholder while the labs are written
-use crate::cli::LabCommand;
+//! `devops-lab lab`: what there is to learn, and the next step.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
-pub(crate) async fn run(_: LabCommand) -> anyhow::Result<ExitCode> {
+
+use anyhow::{Context, bail};
+use lab_checks::context::Addresses;
+use lab_checks::lab::{Lab, Step};
+use lab_checks::language::Language;
+use lab_checks::library::Labs;
+use lab_checks::progress::Progress;
+use lab_cluster::lifecycle::DEFAULT_NAME;
+use lab_cluster::record::{ClusterDir, Home, Record, RecordError};
+use lab_cluster::status;
+use rust_embed::RustEmbed;
+
+use crate::cli::{ClusterArgs, LabArgs, LabCommand, LabShowArgs, LanguageArgs};
+use crate::markdown;
+use crate::output::{blank, faint, good, line, strong, table};
+
+/// The sample applications that labs work on.
+#[derive(RustEmbed)]
+#[folder = "../fixtures/apps"]
+struct Apps;
+
+/// How the sample manifests name the registry; the cluster's own may have another port.
+const SAMPLE_REGISTRY: &str = "localhost:5001";
+
+pub(crate) async fn run(args: LabCommand) -> anyhow::Result<ExitCode> {
+    match args {
+        LabCommand::List(args) => list(args)?,
+        LabCommand::Next(args) => next(args)?,
+        LabCommand::Show(args) => show(args)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who learns: a cluster, its progress, a language.
+pub(super) struct Learner {
+    pub(super) name: String,
+    pub(super) language: Language,
+    pub(super) dir: ClusterDir,
+    /// None where there is no such cluster.
+    pub(super) record: Option<Record>,
+    pub(super) progress: Progress,
+}
+
+impl Learner {
+    pub(super) fn of(args: LabArgs) -> anyhow::Result<Self> {
+        let LabArgs {
+            cluster: ClusterArgs { name },
+            language: LanguageArgs { lang },
+        } = args;
+        let language = language(lang.as_deref())?;
+        let dir = Home::from_env()?.cluster(&name);
+        let record = match dir.load() {
+            Ok(record) => Some(record),
+            Err(RecordError::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let progress = Progress::load(&progress_path(&dir))?;
+        Ok(Self {
+            name,
+            language,
+            dir,
+            record,
+            progress,
+        })
+    }
+
+    /// One of two texts, by language.
+    pub(super) fn say<'a>(&self, en: &'a str, fr: &'a str) -> &'a str {
+        pick(self.language, en, fr)
+    }
+
+    /// A command of this program, with the cluster's name where it must be said.
+    pub(super) fn command(&self, words: &str) -> String {
+        let flag = if self.name == DEFAULT_NAME {
+            String::new()
+        } else {
+            format!(" --name {}", self.name)
+        };
+        strong(&format!("devops-lab {words}{flag}"))
+    }
+
+    fn addresses(&self) -> Addresses {
+        self.record.as_ref().map(addresses).unwrap_or_default()
+    }
+
+    /// Where there is no cluster, how to get one.
+    pub(super) fn no_cluster(&self) -> String {
+        let text = self.say(
+            "There is no cluster yet. Start one: ",
+            "Il n’y a pas encore de cluster. Démarrez-en un : ",
+        );
+        format!("{text}{}", self.command("start 3"))
+    }
+}
+
+/// Where a cluster's progress is kept.
+pub(super) fn progress_path(dir: &ClusterDir) -> std::path::PathBuf {
+    dir.join("labs/progress.json")
+}
+
+/// The addresses that labs speak of.
+pub(super) fn addresses(record: &Record) -> Addresses {
+    let status::Addresses {
+        api: _,
+        production,
+        test,
+        registry,
+    } = status::Addresses::of(record);
+    Addresses {
+        production,
+        test,
+        registry,
+    }
+}
+
+/// One of two texts.
+pub(super) fn pick<'a>(language: Language, en: &'a str, fr: &'a str) -> &'a str {
+    match language {
+        Language::En => en,
+        Language::Fr => fr,
+    }
+}
+
+/// The language asked for, or that of the locale, or English.
+pub(super) fn language(asked: Option<&str>) -> anyhow::Result<Language> {
+    if let Some(asked) = asked.filter(|asked| !asked.is_empty()) {
+        return Language::parse(asked).with_context(|| {
+            format!("the labs are told in en and fr, not in {asked:?} (--lang, DEVOPS_LAB_LANG)")
+        });
+    }
+    // The first that is set decides, as in POSIX.
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok());
+    let locale = locale.into_iter().find(|value| !value.is_empty());
+    Ok(locale
+        .and_then(|locale| Language::parse(&locale))
+        .unwrap_or_default())
+}
+
+/// The lab and step that `LAB` or `LAB/STEP` name.
+pub(super) fn find<'a>(
+    labs: &'a Labs,
+    target: &str,
+) -> anyhow::Result<(&'a Lab, Option<&'a Step>)> {
+    let (name, step) = target
+        .split_once('/')
+        .map_or((target, None), |(name, step)| (name, Some(step)));
+    let Some(lab) = labs.get(name) else {
+        let names: Vec<_> = labs.iter().map(|lab| lab.name.as_str()).collect();
+        bail!(
+            "there is no lab {name:?}; there are: {} (devops-lab lab list)",
+            names.join(", ")
+        );
+    };
+    let Some(id) = step else {
+        return Ok((lab, None));
+    };
+    let Some(step) = lab.step(id) else {
+        let ids: Vec<_> = lab.steps.iter().map(|step| step.id.as_str()).collect();
+        bail!(
+            "lab {} has no step {id:?}; it has: {}",
+            lab.name,
+            ids.join(", ")
+        );
+    };
+    Ok((lab, Some(step)))
+}
+
+fn list(args: LabArgs) -> anyhow::Result<()> {
+    let learner = Learner::of(args)?;
+    let labs = Labs::embedded()?;
+    let rows: Vec<_> = labs
+        .iter()
+        .map(|lab| {
+            let (done, all) = (learner.progress.done_of(lab), lab.steps.len());
+            let bar = "●".repeat(done) + &"○".repeat(all - done);
+            let bar = if done == all { good(&bar) } else { bar };
+            let title = lab.title.get(learner.language).to_owned();
+            vec![
+                lab.name.clone(),
+                title,
+                format!("{bar} {done}/{all}"),
+                format!("{} min", lab.minutes),
+            ]
+        })
+        .collect();
+    let head = learner.say("LAB TITLE STEPS TIME", "LAB TITRE ÉTAPES DURÉE");
+    table(&head.split(' ').collect::<Vec<_>>(), &rows);
+    blank();
+    if learner.record.is_none() {
+        line(learner.no_cluster());
+    } else {
+        line(format_args!(
+            "{}{}",
+            learner.say("Next: ", "Ensuite : "),
+            learner.command("lab next")
+        ));
+    }
+    Ok(())
+}
+
+fn next(args: LabArgs) -> anyhow::Result<()> {
+    let learner = Learner::of(args)?;
+    let labs = Labs::embedded()?;
+    let Some((lab, step)) = learner.progress.next_step(&labs) else {
+        line(good(
+            learner.say("All labs are done.", "Tous les labs sont terminés."),
+        ));
+        return Ok(());
+    };
+    print_step(&learner, lab, step);
+    blank();
+    if learner.record.is_none() {
+        line(learner.no_cluster());
+        return Ok(());
+    }
+    hand_out(&learner, lab)?;
+    line(format_args!(
+        "{}{}",
+        learner.say("When it is done: ", "Quand c’est fait : "),
+        learner.command("check")
+    ));
+    Ok(())
+}
+
+fn show(args: LabShowArgs) -> anyhow::Result<()> {
+    let LabShowArgs { lab, options } = args;
+    let learner = Learner::of(options)?;
+    let labs = Labs::embedded()?;
+    let (lab, step) = find(&labs, &lab)?;
+    if let Some(step) = step {
+        print_step(&learner, lab, step);
+        return Ok(());
+    }
+    let title = format!(
+        "# {}\n\n{}",
+        lab.title.get(learner.language),
+        lab.intro.get(learner.language)
+    );
+    set(&learner, &title);
+    for step in &lab.steps {
+        blank();
+        set(&learner, &section(&learner, step));
+    }
+    blank();
+    set(&learner, lab.ending.get(learner.language));
+    Ok(())
+}
+
+fn print_step(learner: &Learner, lab: &Lab, step: &Step) {
+    let at = lab
+        .steps
+        .iter()
+        .position(|other| other.id == step.id)
+        .unwrap_or_default();
+    let title = lab.title.get(learner.language);
+    if at == 0 {
+        set(
+            learner,
+            &format!("# {title}\n\n{}", lab.intro.get(learner.language)),
+        );
+        blank();
+    }
+    line(faint(&format!(
+        "{title} · {}/{} · {}/{}",
+        at + 1,
+        lab.steps.len(),
+        lab.name,
+        step.id
+    )));
+    blank();
+    set(learner, &section(learner, step));
+}
+
+fn section(learner: &Learner, step: &Step) -> String {
+    format!(
+        "## {}\n\n{}",
+        step.heading.get(learner.language),
+        step.prose.get(learner.language)
+    )
+}
+
+/// Prints Markdown with the cluster's addresses in it.
+pub(super) fn set(learner: &Learner, text: &str) {
+    line(markdown::render(
+        &learner.addresses().fill(text),
+        markdown::width(),
+    ));
+}
+
+/// Gives the lab's files to the learner, unless she has them: her work is never overwritten.
+fn hand_out(learner: &Learner, lab: &Lab) -> anyhow::Result<()> {
+    let Some(app) = &lab.app else { return Ok(()) };
+    let directory = Path::new(app);
+    if directory.exists() {
+        return Ok(());
+    }
+    for file in files_of(app) {
+        let content = Apps::get(&file).context("an embedded file vanished")?;
+        let path = Path::new(&*file);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)
+                .with_context(|| format!("failed to create {}", parent.display()))?;
+        }
+        fs::write(
+            path,
+            localized(&content.data, &learner.addresses().registry),
+        )
+        .with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    if directory.exists() {
+        let said = learner.say(
+            "The lab's files are now in",
+            "Les fichiers du lab sont maintenant dans",
+        );
+        line(format_args!("{said} {}", strong(&format!("./{app}"))));
+    }
+    Ok(())
+}
+
+/// An application's files, without the later versions, which labs give away when they come to them.
+fn files_of(app: &str) -> impl Iterator<Item = Cow<'static, str>> {
+    let (own, later) = (format!("{app}/"), format!("{app}/versions/"));
+    Apps::iter().filter(move |file| file.starts_with(&own) && !file.starts_with(&later))
+}
+
+/// A sample file with the cluster's own registry in it.
+fn localized(content: &[u8], registry: &str) -> Vec<u8> {
+    match std::str::from_utf8(content) {
+        Ok(text) => text.replace(SAMPLE_REGISTRY, registry).into_bytes(),
+        Err(_) => content.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_names_a_lab_or_a_step_of_it() {
+        let labs = Labs::embedded().unwrap();
+        let (lab, step) = find(&labs, "deploy/route").unwrap();
+        assert_eq!(
+            (lab.name.as_str(), step.map(|step| step.id.as_str())),
+            ("deploy-three-replicas", Some("route"))
+        );
+        assert_eq!(find(&labs, "deploy-three-replicas").unwrap().1, None);
+        assert!(
+            find(&labs, "depoly")
+                .unwrap_err()
+                .to_string()
+                .contains("deploy-three-replicas")
+        );
+        assert!(
+            find(&labs, "deploy/rout")
+                .unwrap_err()
+                .to_string()
+                .contains("look, image")
+        );
+    }
+
+    #[test]
+    fn every_lab_finds_its_application() {
+        for lab in Labs::embedded().unwrap().iter() {
+            let Some(app) = &lab.app else { continue };
+            let files: Vec<_> = files_of(app).collect();
+            assert!(files.contains(&format!("{app}/Dockerfile").into()), "{app}");
+            assert!(
+                !files.iter().any(|file| file.contains("/versions/")),
+                "later versions are given away"
+            );
+        }
+    }
+
+    #[test]
+    fn manifests_name_the_registry_of_the_cluster() {
+        assert_eq!(
+            localized(b"image: localhost:5001/hello:1", "localhost:5003"),
+            b"image: localhost:5003/hello:1"
+        );
+        assert_eq!(localized(&[0xff], "localhost:5003"), [0xff]);
+    }
+
+    #[test]
+    fn a_language_that_is_not_ours_is_refused_by_name() {
+        assert_eq!(language(Some("fr_CA")).unwrap(), Language::Fr);
+        assert!(
+            language(Some("de"))
+                .unwrap_err()
+                .to_string()
+                .contains("en and fr")
+        );
+    }
 }

@@ -1,0 +1,439 @@
+//! K006: requests through the load balancer are answered, and by the learner's own pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{CheckDef, accepts, start};
+use crate::context::CheckContext;
+use crate::diagnosis::Diagnosis;
+use crate::fact::Fact;
+use crate::http::{Answer, Http};
+use crate::outcome::{Evidence, Outcome};
+use crate::workload::Workloads;
+
+/// How the load balancer marks answers that it gives itself.
+const GATEWAY_HEADER: &str = "x-devops-lab-gateway";
+/// Requests under way at once: enough to be quick, few enough to be polite.
+const CONCURRENCY: usize = 4;
+
+pub(super) const DEF: CheckDef = CheckDef {
+    code: "K006",
+    name: "http-responds",
+    help: "GET `path` (`/` by default) through `listener` (`production` by default, or `test`), `requests` \
+        times (1 by default), answers `status` (200 by default) with the JSON fields in `json` and the \
+        headers in `headers`, in at least `share` percent of the requests (100 by default). With `pods`, \
+        the JSON field `pods.field` (`pod` by default) of every good answer is the name of a live pod of \
+        Deployment `pods.deployment`, and at least `pods.distinct` (1 by default) different ones answer.",
+    accepts: accepts::<With>,
+    run: |context, with| start(DEF.name, run, context, with),
+};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct With {
+    #[serde(default)]
+    listener: Listener,
+    #[serde(default = "root")]
+    path: String,
+    #[serde(default = "ok")]
+    status: u16,
+    #[serde(default)]
+    json: BTreeMap<String, Value>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default = "one")]
+    requests: usize,
+    #[serde(default = "all")]
+    share: usize,
+    pods: Option<Pods>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Listener {
+    #[default]
+    Production,
+    Test,
+}
+
+/// Whose answers count.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Pods {
+    deployment: String,
+    #[serde(default = "pod")]
+    field: String,
+    #[serde(default = "one")]
+    distinct: usize,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+fn ok() -> u16 {
+    200
+}
+
+fn one() -> usize {
+    1
+}
+
+fn all() -> usize {
+    100
+}
+
+fn pod() -> String {
+    "pod".to_owned()
+}
+
+async fn run(context: CheckContext, with: With) -> Result<Outcome, Diagnosis> {
+    let listener = match with.listener {
+        Listener::Production => &context.addresses.production,
+        Listener::Test => &context.addresses.test,
+    };
+    let url = format!("{listener}{}", with.path);
+    // The API comes first: where it does not answer, neither does the load balancer, and it is
+    // the API whose silence explains.
+    let workloads = match with.pods {
+        Some(_) => Workloads::read(&context).await?,
+        None => Workloads::default(),
+    };
+    let http = Http::new();
+    let asked = stream::iter(0..with.requests.max(1)).map(|_| http.get(&url, &[]));
+    let answers: Vec<_> = asked.buffer_unordered(CONCURRENCY).collect().await;
+    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>();
+    let answers = answers.map_err(|problem| Diagnosis::LoadBalancerNotAnswering {
+        url: url.clone(),
+        problem,
+    })?;
+    Ok(judge(&with, &url, &context.namespace, &answers, &workloads))
+}
+
+fn judge(
+    with: &With,
+    url: &str,
+    namespace: &str,
+    answers: &[Answer],
+    workloads: &Workloads,
+) -> Outcome {
+    let own = with.pods.as_ref().map(|pods| {
+        let workload = workloads.of(&pods.deployment, namespace)?;
+        Ok(workload
+            .all_pods()
+            .iter()
+            .filter_map(|pod| pod.metadata.name.clone())
+            .collect::<BTreeSet<_>>())
+    });
+    let (own, missing) = match own {
+        None => (None, None),
+        Some(Ok(own)) => (Some(own), None),
+        Some(Err(diagnosis)) => (Some(BTreeSet::new()), Some(diagnosis)),
+    };
+    let judged: Vec<_> = answers
+        .iter()
+        .map(|answer| fault(with, url, own.as_ref(), answer))
+        .collect();
+    let good: Vec<_> = judged
+        .iter()
+        .filter_map(|fault| fault.as_ref().ok())
+        .collect();
+    let pods: BTreeSet<_> = good.iter().filter_map(|pod| pod.as_deref()).collect();
+    let pods_text = pods.iter().copied().collect::<Vec<_>>().join(", ");
+    let distinct = with.pods.as_ref().map_or(1, |pods| pods.distinct);
+    let evidence = Evidence {
+        expected: Fact::AnswersWanted {
+            url: url.to_owned(),
+            status: with.status.to_string(),
+            requests: answers.len().to_string(),
+            pods: distinct.to_string(),
+        },
+        observed: Fact::Answers {
+            url: url.to_owned(),
+            good: good.len().to_string(),
+            requests: answers.len().to_string(),
+            pods: if pods.is_empty() {
+                "?".to_owned()
+            } else {
+                pods_text.clone()
+            },
+        },
+        since: None,
+    };
+    let enough = good.len() * 100 >= with.share * answers.len() && !good.is_empty();
+    let found = if let Some(diagnosis) = missing {
+        Err(diagnosis)
+    } else if !enough {
+        Err(likeliest(&judged, answers.len()))
+    } else if own.is_some() && pods.len() < distinct {
+        Err(Diagnosis::TooFewPodsAnswer {
+            expected: distinct.to_string(),
+            found: pods.len().to_string(),
+            pods: pods_text,
+            requests: answers.len().to_string(),
+        })
+    } else {
+        Ok(())
+    };
+    Outcome::of(evidence, found)
+}
+
+/// The fault that most of the bad answers have, with their count where the sentence has a place
+/// for it.
+fn likeliest(judged: &[Result<Option<String>, Diagnosis>], requests: usize) -> Diagnosis {
+    let mut counts = BTreeMap::<&str, (usize, &Diagnosis)>::new();
+    for diagnosis in judged.iter().filter_map(|fault| fault.as_ref().err()) {
+        counts.entry(diagnosis.id()).or_insert((0, diagnosis)).0 += 1;
+    }
+    let (of_them, diagnosis) = counts
+        .into_values()
+        .max_by_key(|(count, _)| *count)
+        .expect("some answer is bad");
+    match diagnosis.clone() {
+        Diagnosis::WrongStatus {
+            url,
+            expected,
+            found,
+            ..
+        } => Diagnosis::WrongStatus {
+            url,
+            expected,
+            found,
+            count: of_them.to_string(),
+            requests: requests.to_string(),
+        },
+        other => other,
+    }
+}
+
+/// What is wrong with one answer; for a good one, the pod that gave it.
+fn fault(
+    with: &With,
+    url: &str,
+    own: Option<&BTreeSet<String>>,
+    answer: &Answer,
+) -> Result<Option<String>, Diagnosis> {
+    let url = url.to_owned();
+    if answer.status != with.status {
+        return Err(wrong_status(with, url, answer));
+    }
+    for (header, expected) in &with.headers {
+        let found = answer.header(header).unwrap_or("∅");
+        if found != expected {
+            let (header, expected, found) = (header.clone(), expected.clone(), found.to_owned());
+            return Err(Diagnosis::WrongHeader {
+                url,
+                header,
+                expected,
+                found,
+            });
+        }
+    }
+    if with.json.is_empty() && with.pods.is_none() {
+        return Ok(None);
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
+        return Err(Diagnosis::NotJson {
+            url,
+            body: answer.excerpt(),
+        });
+    };
+    for (path, expected) in &with.json {
+        let found = field(&body, path);
+        if found != Some(expected) {
+            let (expected, found) = (text(Some(expected)), text(found));
+            return Err(Diagnosis::WrongField {
+                url,
+                field: path.clone(),
+                expected,
+                found,
+            });
+        }
+    }
+    let (Some(pods), Some(own)) = (&with.pods, own) else {
+        return Ok(None);
+    };
+    match field(&body, &pods.field).and_then(Value::as_str) {
+        Some(pod) if own.contains(pod) => Ok(Some(pod.to_owned())),
+        found => Err(Diagnosis::AnsweredByStranger {
+            url,
+            found: found.map_or_else(|| answer.excerpt(), str::to_owned),
+            pods: if own.is_empty() {
+                "∅".to_owned()
+            } else {
+                own.iter().cloned().collect::<Vec<_>>().join(", ")
+            },
+        }),
+    }
+}
+
+fn wrong_status(with: &With, url: String, answer: &Answer) -> Diagnosis {
+    match (answer.header(GATEWAY_HEADER), answer.status) {
+        (Some(_), 404) => Diagnosis::NoRoute { url },
+        (Some(_), 500 | 503) => Diagnosis::NoReadyBackend {
+            url,
+            message: answer.excerpt(),
+        },
+        (_, found) => Diagnosis::WrongStatus {
+            url,
+            expected: with.status.to_string(),
+            found: found.to_string(),
+            count: "1".to_owned(),
+            requests: "1".to_owned(),
+        },
+    }
+}
+
+/// The value at a dotted path.
+fn field<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(body, |value, key| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        value => value.get(key),
+    })
+}
+
+fn text(value: Option<&Value>) -> String {
+    match value {
+        None => "∅".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::World;
+    use hyper::body::Bytes;
+    use serde_json::json;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            headers: http::HeaderMap::new(),
+            body: Bytes::from(body.to_owned()),
+        }
+    }
+
+    fn from_gateway(status: u16) -> Answer {
+        let mut answer = answer(status, "no ready endpoints for service default/hello");
+        answer
+            .headers
+            .insert(GATEWAY_HEADER, "reason".parse().unwrap());
+        answer
+    }
+
+    fn by(pod: &str) -> Answer {
+        answer(
+            200,
+            &json!({"message": "Hello", "version": "1.0.0", "pod": pod}).to_string(),
+        )
+    }
+
+    #[track_caller]
+    fn case(expected: Option<&str>, with: Value, answers: &[Answer]) {
+        let with: With = serde_json::from_value(with).unwrap();
+        let outcome = judge(
+            &with,
+            "http://127.0.0.1:8080/",
+            "default",
+            answers,
+            &World::new().workloads(),
+        );
+        let said = outcome
+            .diagnosis()
+            .map(|diagnosis| diagnosis.text(crate::language::Language::En));
+        assert_eq!(outcome.diagnosis().map(Diagnosis::id), expected, "{said:?}");
+    }
+
+    fn three() -> Value {
+        json!({"json": {"version": "1.0.0"}, "requests": 3, "pods": {"deployment": "hello", "distinct": 3}})
+    }
+
+    #[test]
+    fn answers_of_all_three_pods_hold() {
+        case(
+            None,
+            three(),
+            &[by("hello-5-1"), by("hello-5-2"), by("hello-5-3")],
+        );
+        case(None, json!({}), &[answer(200, "hello")]);
+        case(None, json!({"status": 404}), &[answer(404, "")]);
+    }
+
+    #[test]
+    fn answers_of_somebody_else_do_not_pass() {
+        case(Some("answered-by-stranger"), three(), &[by("impostor")]);
+        case(
+            Some("not-json"),
+            three(),
+            &[answer(200, "<h1>It works!</h1>")],
+        );
+        case(
+            Some("answered-by-stranger"),
+            three(),
+            &[answer(200, r#"{"version": "1.0.0"}"#)],
+        );
+        case(
+            Some("answered-by-stranger"),
+            three(),
+            &[
+                by("hello-5-1"),
+                by("hello-5-2"),
+                by("hello-5-3"),
+                by("impostor"),
+            ],
+        );
+        case(
+            Some("named-otherwise"),
+            json!({"pods": {"deployment": "none"}}),
+            &[by("hello-5-1")],
+        );
+    }
+
+    #[test]
+    fn too_few_pods_or_another_version_do_not_pass() {
+        case(
+            Some("too-few-pods-answer"),
+            three(),
+            &[by("hello-5-1"), by("hello-5-1"), by("hello-5-2")],
+        );
+        let old = answer(200, r#"{"version": "0.9.0", "pod": "hello-5-1"}"#);
+        case(Some("wrong-field"), three(), &[old]);
+        case(
+            Some("wrong-header"),
+            json!({"headers": {"x-color": "green"}}),
+            &[answer(200, "")],
+        );
+    }
+
+    #[test]
+    fn the_load_balancers_own_answers_are_told_from_the_applications() {
+        case(Some("no-route"), three(), &[from_gateway(404)]);
+        case(Some("no-ready-backend"), three(), &[from_gateway(503)]);
+        case(Some("wrong-status"), three(), &[answer(404, "not found")]);
+        case(Some("wrong-status"), three(), &[answer(500, "")]);
+    }
+
+    #[test]
+    fn a_share_of_bad_answers_is_tolerated_only_where_the_lab_says_so() {
+        let nine: Vec<_> = (0..9)
+            .map(|_| by("hello-5-1"))
+            .chain([answer(500, "")])
+            .collect();
+        let with = |share: usize| json!({"share": share, "pods": {"deployment": "hello"}});
+        case(None, with(90), &nine);
+        case(Some("wrong-status"), with(91), &nine);
+        case(Some("wrong-status"), with(0), &[answer(500, "")]);
+    }
+
+    #[test]
+    fn a_dotted_path_leads_into_objects_and_arrays() {
+        let body = json!({"a": {"b": [1, {"c": 2}]}});
+        assert_eq!(field(&body, "a.b.1.c"), Some(&json!(2)));
+        assert_eq!(field(&body, "a.x"), None);
+    }
+}

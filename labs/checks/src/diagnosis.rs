@@ -1,0 +1,367 @@
+//! Every cause that a check can name, with what to look at next.
+//!
+//! Ids are stable: hints (`when:`), mistakes of labs and saved results refer to them.
+
+messages! {
+    /// The likeliest cause of a check that does not hold, or the reason why it could not run.
+    pub enum Diagnosis {
+        // Objects.
+        Missing "missing" { kind, name, namespace }
+        en: "there is no {kind} {name} in namespace {namespace}",
+        fr: "il n’y a pas de {kind} {name} dans le namespace {namespace}",
+        look: "kubectl get {kind} --all-namespaces";
+
+        NamedOtherwise "named-otherwise" { kind, name, namespace, present }
+        en: "there is no {kind} {name} in namespace {namespace}, but there is: {present}",
+        fr: "il n’y a pas de {kind} {name} dans le namespace {namespace}, mais il y a : {present}",
+        look: "kubectl get {kind} -n {namespace}";
+
+        InAnotherNamespace "in-another-namespace" { kind, name, namespace, found }
+        en: "{kind} {name} is in namespace {found} instead of {namespace}",
+        fr: "{kind} {name} se trouve dans le namespace {found} au lieu de {namespace}",
+        look: "kubectl get {kind} {name} -n {found}";
+
+        // Nodes.
+        TooFewNodes "too-few-nodes" { expected, found }
+        en: "the cluster has too few nodes: {found} of {expected}",
+        fr: "le cluster a trop peu de nœuds : {found} sur {expected}",
+        look: "devops-lab status";
+
+        NodesNotReady "nodes-not-ready" { nodes }
+        en: "not Ready: {nodes}",
+        fr: "pas à l’état Ready : {nodes}",
+        look: "kubectl get nodes";
+
+        NodesCordoned "nodes-cordoned" { nodes }
+        en: "no new pod may go to {nodes}: scheduling is disabled there (kubectl uncordon allows it again)",
+        fr: "aucun nouveau pod ne peut aller sur {nodes} : la planification y est désactivée (kubectl uncordon la rétablit)",
+        look: "kubectl get nodes";
+
+        // Deployments.
+        WrongImage "wrong-image" { deployment, expected, found }
+        en: "Deployment {deployment} asks for image {found} instead of {expected}",
+        fr: "le Deployment {deployment} demande l’image {found} au lieu de {expected}",
+        look: "kubectl get deployment {deployment} -o wide";
+
+        TooFewReplicas "too-few-replicas" { deployment, expected, found }
+        en: "Deployment {deployment} asks for too few replicas: {found} of {expected} (spec.replicas)",
+        fr: "le Deployment {deployment} demande trop peu de répliques : {found} sur {expected} (spec.replicas)",
+        look: "kubectl get deployment {deployment}";
+
+        RolloutPaused "rollout-paused" { deployment }
+        en: "the rollout of {deployment} is paused, so the present template is not carried out (kubectl rollout resume goes on)",
+        fr: "le déploiement de {deployment} est en pause : le modèle actuel n’est pas appliqué (kubectl rollout resume le reprend)",
+        look: "kubectl rollout status deployment/{deployment}";
+
+        NotObserved "not-observed" { deployment }
+        en: "the cluster has not acted on the latest change of {deployment} yet; look again in a moment",
+        fr: "le cluster n’a pas encore pris en compte la dernière modification de {deployment} ; réessayez dans un instant",
+        look: "kubectl rollout status deployment/{deployment}";
+
+        OldPodsRunning "old-pods-running" { deployment, pods, image }
+        en: "pods of an earlier version ({image}) are still there: {pods}",
+        fr: "des pods d’une version précédente ({image}) sont encore là : {pods}",
+        look: "kubectl rollout status deployment/{deployment}";
+
+        PodImageChanged "pod-image-changed" { pod, expected, found }
+        en: "pod {pod} was changed by hand: it runs {found} instead of {expected}",
+        fr: "le pod {pod} a été modifié à la main : il exécute {found} au lieu de {expected}",
+        look: "kubectl get pod {pod} -o yaml";
+
+        TooManyPods "too-many-pods" { deployment, expected, found }
+        en: "{deployment} is still being scaled: {found} pods where {expected} are asked for",
+        fr: "{deployment} est encore en cours de mise à l’échelle : {found} pods pour {expected} demandés",
+        look: "kubectl rollout status deployment/{deployment}";
+
+        NoPods "no-pods" { deployment }
+        en: "no pod was made for Deployment {deployment}",
+        fr: "aucun pod n’a été créé pour le Deployment {deployment}",
+        look: "kubectl describe deployment {deployment}";
+
+        TooFewDistinctNodes "too-few-distinct-nodes" { expected, found, nodes }
+        en: "the pods run on too few different nodes: {found} of {expected} ({nodes})",
+        fr: "les pods tournent sur trop peu de nœuds différents : {found} sur {expected} ({nodes})",
+        look: "kubectl get pods -o wide";
+
+        // Pods.
+        Unschedulable "unschedulable" { pod, message }
+        en: "no node can take pod {pod}; the scheduler says: {message}",
+        fr: "aucun nœud ne peut accueillir le pod {pod} ; le planificateur dit : {message}",
+        look: "kubectl describe pod {pod}";
+
+        NotScheduled "not-scheduled" { pod }
+        en: "pod {pod} has no node yet",
+        fr: "le pod {pod} n’a pas encore de nœud",
+        look: "kubectl describe pod {pod}";
+
+        ImageNotInRegistry "image-not-in-registry" { image, registry }
+        en: "image {image} does not name the cluster's registry: the name must begin with {registry}/",
+        fr: "le nom de l’image {image} ne désigne pas le registre du cluster : il doit commencer par {registry}/",
+        look: "devops-lab image ls";
+
+        ImageNeverPushed "image-never-pushed" { image, repositories }
+        en: "image {image} was never pushed; the registry has: {repositories}",
+        fr: "l’image {image} n’a jamais été poussée ; le registre contient : {repositories}",
+        look: "devops-lab image ls";
+
+        TagNeverPushed "tag-never-pushed" { image, tags }
+        en: "the tag of {image} was never pushed; the registry has: {tags}",
+        fr: "le tag de {image} n’a jamais été poussé ; le registre contient : {tags}",
+        look: "devops-lab image ls";
+
+        PullFailed "pull-failed" { pod, image, message }
+        en: "image {image} of pod {pod} cannot be pulled: {message}",
+        fr: "l’image {image} du pod {pod} ne peut pas être téléchargée : {message}",
+        look: "kubectl describe pod {pod}";
+
+        ContainerNotCreated "container-not-created" { pod, reason, message }
+        en: "the container of pod {pod} cannot be made ({reason}): {message}",
+        fr: "le conteneur du pod {pod} ne peut pas être créé ({reason}) : {message}",
+        look: "kubectl describe pod {pod}";
+
+        Crashing "crashing" { pod, code }
+        en: "the container of pod {pod} starts and ends again (last exit code {code}); its log says why",
+        fr: "le conteneur du pod {pod} démarre puis s’arrête (dernier code de sortie : {code}) ; son journal dit pourquoi",
+        look: "kubectl logs {pod} --previous";
+
+        KilledByLiveness "killed-by-liveness" { pod, probe, ports }
+        en: "the liveness probe of pod {pod} asks on port {probe}, while the container listens on {ports}: the container is restarted over and over",
+        fr: "la sonde liveness du pod {pod} interroge le port {probe}, alors que le conteneur écoute sur {ports} : il est redémarré sans cesse",
+        look: "kubectl describe pod {pod}";
+
+        ReadinessPortWrong "readiness-port-wrong" { pod, probe, ports }
+        en: "the readiness probe of pod {pod} asks on port {probe}, while the container listens on {ports}",
+        fr: "la sonde readiness du pod {pod} interroge le port {probe}, alors que le conteneur écoute sur {ports}",
+        look: "kubectl describe pod {pod}";
+
+        ReadinessFailing "readiness-failing" { pod, message }
+        en: "pod {pod} runs but does not become ready: {message}",
+        fr: "le pod {pod} tourne mais ne devient pas prêt : {message}",
+        look: "kubectl describe pod {pod}";
+
+        PodsStarting "pods-starting" { pods }
+        en: "not ready yet: {pods}; look again in a moment",
+        fr: "pas encore prêts : {pods} ; réessayez dans un instant",
+        look: "kubectl get pods";
+
+        // Services.
+        SelectorEmpty "selector-empty" { service }
+        en: "Service {service} has no selector, so no pod belongs to it",
+        fr: "le Service {service} n’a pas de sélecteur : aucun pod ne lui appartient",
+        look: "kubectl describe service {service}";
+
+        SelectorMatchesNothing "selector-matches-nothing" { service, selector, labels }
+        en: "the selector of Service {service} ({selector}) matches no pod; your pods have the labels {labels}",
+        fr: "le sélecteur du Service {service} ({selector}) ne correspond à aucun pod ; vos pods portent les labels {labels}",
+        look: "kubectl get pods --show-labels";
+
+        SelectorMatchesOthers "selector-matches-others" { service, selector, pods }
+        en: "the selector of Service {service} ({selector}) matches pods that do not belong to the deployment: {pods}",
+        fr: "le sélecteur du Service {service} ({selector}) correspond à des pods étrangers au déploiement : {pods}",
+        look: "kubectl get pods --show-labels";
+
+        ServicePortMissing "service-port-missing" { service, port, ports }
+        en: "Service {service} has no port {port}; it has: {ports}",
+        fr: "le Service {service} n’a pas de port {port} ; il a : {ports}",
+        look: "kubectl describe service {service}";
+
+        TargetPortWrong "target-port-wrong" { service, target, ports }
+        en: "Service {service} sends to targetPort {target}, while the container listens on {ports}",
+        fr: "le Service {service} envoie vers targetPort {target}, alors que le conteneur écoute sur {ports}",
+        look: "kubectl describe service {service}";
+
+        TooFewEndpoints "too-few-endpoints" { service, expected, found }
+        en: "Service {service} has too few ready endpoints: {found} of {expected}",
+        fr: "le Service {service} a trop peu d’endpoints prêts : {found} sur {expected}",
+        look: "kubectl get endpointslices -l kubernetes.io/service-name={service}";
+
+        // Routes.
+        RouteWrongGateway "route-wrong-gateway" { route, found, gateways }
+        en: "HTTPRoute {route} attaches to {found}; the cluster has the Gateway {gateways}",
+        fr: "la HTTPRoute {route} s’attache à {found} ; le cluster a le Gateway {gateways}",
+        look: "kubectl get gateways --all-namespaces";
+
+        RouteWrongListener "route-wrong-listener" { route, found, listener }
+        en: "HTTPRoute {route} attaches to listener {found} instead of {listener}",
+        fr: "la HTTPRoute {route} s’attache au listener {found} au lieu de {listener}",
+        look: "kubectl describe httproute {route}";
+
+        RouteHostnames "route-hostnames" { route, hostnames }
+        en: "HTTPRoute {route} takes only requests for {hostnames}; without hostnames it takes all",
+        fr: "la HTTPRoute {route} ne prend que les requêtes pour {hostnames} ; sans hostnames, elle les prend toutes",
+        look: "kubectl describe httproute {route}";
+
+        RouteNoRule "route-no-rule" { route, path }
+        en: "no rule of HTTPRoute {route} takes every request under {path}",
+        fr: "aucune règle de la HTTPRoute {route} ne prend toutes les requêtes sous {path}",
+        look: "kubectl describe httproute {route}";
+
+        RouteOtherBackend "route-other-backend" { route, service, found }
+        en: "HTTPRoute {route} sends requests to {found} instead of Service {service}",
+        fr: "la HTTPRoute {route} envoie les requêtes à {found} au lieu du Service {service}",
+        look: "kubectl describe httproute {route}";
+
+        RouteBackendPort "route-backend-port" { route, service, port, ports }
+        en: "HTTPRoute {route} sends to port {port} of Service {service}, which has: {ports}",
+        fr: "la HTTPRoute {route} envoie vers le port {port} du Service {service}, qui a : {ports}",
+        look: "kubectl describe service {service}";
+
+        RouteShare "route-share" { route, service, expected, found }
+        en: "HTTPRoute {route} gives Service {service} {found} % of the requests instead of {expected} % (see weight)",
+        fr: "la HTTPRoute {route} donne au Service {service} {found} % des requêtes au lieu de {expected} % (voir weight)",
+        look: "kubectl describe httproute {route}";
+
+        RouteNotSeen "route-not-seen" { route }
+        en: "the load balancer has not looked at the latest version of HTTPRoute {route} yet; look again in a moment",
+        fr: "le répartiteur de charge n’a pas encore vu la dernière version de la HTTPRoute {route} ; réessayez dans un instant",
+        look: "kubectl describe httproute {route}";
+
+        RouteNotAccepted "route-not-accepted" { route, reason, message }
+        en: "the load balancer does not accept HTTPRoute {route} ({reason}): {message}",
+        fr: "le répartiteur de charge n’accepte pas la HTTPRoute {route} ({reason}) : {message}",
+        look: "kubectl describe httproute {route}";
+
+        RouteNotResolved "route-not-resolved" { route, reason, message }
+        en: "a backend of HTTPRoute {route} cannot be found ({reason}): {message}",
+        fr: "un backend de la HTTPRoute {route} est introuvable ({reason}) : {message}",
+        look: "kubectl describe httproute {route}";
+
+        // Answers over HTTP.
+        NoRoute "no-route" { url }
+        en: "the load balancer has no route for {url}",
+        fr: "le répartiteur de charge n’a pas de route pour {url}",
+        look: "kubectl get httproutes";
+
+        NoReadyBackend "no-ready-backend" { url, message }
+        en: "the load balancer has nobody to send {url} to: {message}",
+        fr: "le répartiteur de charge n’a personne à qui envoyer {url} : {message}",
+        look: "kubectl get endpointslices";
+
+        WrongStatus "wrong-status" { url, expected, found, count, requests }
+        en: "{url} answers {found} instead of {expected} ({count} of {requests} requests)",
+        fr: "{url} répond {found} au lieu de {expected} ({count} requêtes sur {requests})",
+        look: "curl -i {url}";
+
+        NotJson "not-json" { url, body }
+        en: "{url} does not answer with JSON but with: {body}",
+        fr: "{url} ne répond pas en JSON mais avec : {body}",
+        look: "curl -i {url}";
+
+        WrongField "wrong-field" { url, field, expected, found }
+        en: "{url} answers with {field} {found} instead of {expected}",
+        fr: "{url} répond avec {field} {found} au lieu de {expected}",
+        look: "curl -s {url}";
+
+        WrongHeader "wrong-header" { url, header, expected, found }
+        en: "{url} answers with header {header} {found} instead of {expected}",
+        fr: "{url} répond avec l’en-tête {header} {found} au lieu de {expected}",
+        look: "curl -i {url}";
+
+        AnsweredByStranger "answered-by-stranger" { url, found, pods }
+        en: "{url} is answered by {found}, which is none of your pods ({pods})",
+        fr: "{url} est servi par {found}, qui n’est aucun de vos pods ({pods})",
+        look: "curl -i {url}";
+
+        TooFewPodsAnswer "too-few-pods-answer" { expected, found, pods, requests }
+        en: "too few different pods answered {requests} requests: {found} of {expected} ({pods})",
+        fr: "trop peu de pods différents ont répondu à {requests} requêtes : {found} sur {expected} ({pods})",
+        look: "kubectl get pods -o wide";
+
+        // Images.
+        OldDigestRunning "old-digest-running" { image, pods }
+        en: "{image} in the registry is not what these pods run: {pods} (was it pushed again after they started?)",
+        fr: "{image} dans le registre n’est pas ce qu’exécutent ces pods : {pods} (a-t-elle été repoussée après leur démarrage ?)",
+        look: "kubectl describe pods";
+
+        // The check itself.
+        ApiNotAnswering "api-not-answering" { problem }
+        en: "the cluster's API does not answer ({problem}); is the cluster running?",
+        fr: "l’API du cluster ne répond pas ({problem}) ; le cluster est-il démarré ?",
+        look: "devops-lab status";
+
+        ApiRefuses "api-refuses" { what, message }
+        en: "the cluster's API refuses to show {what}: {message}",
+        fr: "l’API du cluster refuse de montrer {what} : {message}",
+        look: "devops-lab status";
+
+        NotServed "not-served" { what }
+        en: "this cluster does not know {what}",
+        fr: "ce cluster ne connaît pas {what}",
+        look: "kubectl api-resources";
+
+        LoadBalancerNotAnswering "load-balancer-not-answering" { url, problem }
+        en: "nothing answers on {url} ({problem}); the load balancer should",
+        fr: "rien ne répond sur {url} ({problem}) ; le répartiteur de charge le devrait",
+        look: "devops-lab status";
+
+        RegistryNotAnswering "registry-not-answering" { registry, problem }
+        en: "the registry {registry} does not answer as a registry does ({problem})",
+        fr: "le registre {registry} ne répond pas comme un registre ({problem})",
+        look: "devops-lab status";
+
+        TimedOut "timed-out" { seconds }
+        en: "the check took longer than {seconds} s and was given up",
+        fr: "la vérification a pris plus de {seconds} s et a été abandonnée",
+        look: "devops-lab status";
+
+        BadParameters "bad-parameters" { check, problem }
+        en: "the lab asks check {check} for something it cannot do: {problem}",
+        fr: "le lab demande à la vérification {check} quelque chose d’impossible : {problem}";
+    }
+}
+
+impl Diagnosis {
+    /// True where waiting may be all that is needed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::NotObserved { .. }
+                | Self::PodsStarting { .. }
+                | Self::RouteNotSeen { .. }
+                | Self::NotScheduled { .. }
+                | Self::OldPodsRunning { .. }
+                | Self::TooManyPods { .. }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::language::Language;
+
+    #[test]
+    fn every_diagnosis_is_said_in_both_languages_with_its_details() {
+        for diagnosis in Diagnosis::samples() {
+            let en = diagnosis.text(Language::En);
+            let fr = diagnosis.text(Language::Fr);
+            assert_ne!(en, fr, "{} is not translated", diagnosis.id());
+            let holes = |text: &str| -> HashSet<String> {
+                text.split('<')
+                    .skip(1)
+                    .filter_map(|rest| Some(rest.split_once('>')?.0.to_owned()))
+                    .collect()
+            };
+            assert_eq!(
+                holes(&en),
+                holes(&fr),
+                "{}: one language tells more",
+                diagnosis.id()
+            );
+            assert!(
+                !en.ends_with('.') && !fr.ends_with('.'),
+                "{}: full stop",
+                diagnosis.id()
+            );
+        }
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        let unique: HashSet<_> = Diagnosis::IDS.iter().collect();
+        assert_eq!(unique.len(), Diagnosis::IDS.len());
+    }
+}

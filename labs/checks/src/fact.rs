@@ -1,0 +1,86 @@
+//! What checks expect and observe, as sentences.
+
+messages! {
+    /// One side of a comparison.
+    pub enum Fact {
+        NodesWanted "nodes-wanted" { nodes }
+        en: "nodes Ready and open for pods: at least {nodes}",
+        fr: "nœuds Ready et ouverts aux pods : au moins {nodes}";
+
+        Nodes "nodes" { ready, nodes }
+        en: "nodes Ready and open for pods: {ready} ({nodes})",
+        fr: "nœuds Ready et ouverts aux pods : {ready} ({nodes})";
+
+        ReplicasWanted "replicas-wanted" { deployment, replicas, image, nodes }
+        en: "{deployment}: available replicas {replicas}, different nodes {nodes}, image {image}",
+        fr: "{deployment} : répliques disponibles {replicas}, nœuds différents {nodes}, image {image}";
+
+        Replicas "replicas" { deployment, replicas, wanted, nodes, image }
+        en: "{deployment}: available replicas {replicas} of {wanted}, different nodes {nodes}, image {image}",
+        fr: "{deployment} : répliques disponibles {replicas} sur {wanted}, nœuds différents {nodes}, image {image}";
+
+        Nothing "nothing" { kind, name }
+        en: "no {kind} {name}",
+        fr: "pas de {kind} {name}";
+
+        EndpointsWanted "endpoints-wanted" { service, deployment, endpoints }
+        en: "Service {service}: at least {endpoints} ready endpoints, all of them pods of {deployment}",
+        fr: "Service {service} : au moins {endpoints} endpoints prêts, tous des pods de {deployment}";
+
+        Endpoints "endpoints" { service, ready, others }
+        en: "Service {service}: ready endpoints {ready}, of others {others}",
+        fr: "Service {service} : endpoints prêts {ready}, étrangers {others}";
+
+        RouteWanted "route-wanted" { route, service, share, listener }
+        en: "HTTPRoute {route} is accepted on listener {listener} and sends {share} % to Service {service}",
+        fr: "la HTTPRoute {route} est acceptée sur le listener {listener} et envoie {share} % au Service {service}";
+
+        Route "route" { route, accepted, resolved, backends }
+        en: "HTTPRoute {route}: Accepted {accepted}, ResolvedRefs {resolved}, sends to {backends}",
+        fr: "HTTPRoute {route} : Accepted {accepted}, ResolvedRefs {resolved}, envoie à {backends}";
+
+        AnswersWanted "answers-wanted" { url, status, requests, pods }
+        en: "{url} answers {status}, requests {requests}, different pods at least {pods}",
+        fr: "{url} répond {status}, requêtes {requests}, pods différents au moins {pods}";
+
+        Answers "answers" { url, good, requests, pods }
+        en: "{url}: good answers {good} of {requests}, from {pods}",
+        fr: "{url} : bonnes réponses {good} sur {requests}, de {pods}";
+
+        ImageWanted "image-wanted" { image }
+        en: "{image} in the registry",
+        fr: "{image} dans le registre";
+
+        ImageWantedRunning "image-wanted-running" { image, deployment }
+        en: "{image} in the registry, the very one that the pods of {deployment} run",
+        fr: "{image} dans le registre, celle-là même qu’exécutent les pods de {deployment}";
+
+        Image "image" { image, digest }
+        en: "{image} has digest {digest}",
+        fr: "{image} a le digest {digest}";
+
+        ImageAbsent "image-absent" { image, tags }
+        en: "no {image}; there is: {tags}",
+        fr: "pas de {image} ; il y a : {tags}";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::Language;
+
+    #[test]
+    fn every_fact_is_said_in_both_languages() {
+        for fact in Fact::samples() {
+            for language in Language::ALL {
+                assert!(
+                    fact.text(language).contains('<'),
+                    "{} {language}",
+                    fact.id()
+                );
+            }
+            assert_eq!(fact.look(), None);
+        }
+    }
+}

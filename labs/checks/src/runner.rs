@@ -1,0 +1,109 @@
+//! Running the checks of a step.
+
+use futures::future::join_all;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::checks;
+use crate::context::CheckContext;
+use crate::diagnosis::Diagnosis;
+use crate::lab::{CheckUse, Hint, Lab, Step};
+use crate::outcome::{Outcome, Verdict};
+
+/// What came of a step's checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepReport {
+    /// Name of the lab.
+    pub lab: String,
+    /// Id of the step.
+    pub step: String,
+    /// All outcomes taken together.
+    pub verdict: Verdict,
+    /// Each check, in the order of the lab.
+    pub checks: Vec<CheckReport>,
+}
+
+/// What came of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    /// Stable code of the check.
+    pub code: &'static str,
+    /// Name of the check.
+    pub name: String,
+    /// Its answer.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// Runs the checks of a step, all at once. A step without checks holds: reading it is doing it.
+pub async fn run_step(lab: &Lab, step: &Step, context: &CheckContext) -> StepReport {
+    let checks = join_all(step.checks.iter().map(|check| run_check(check, context))).await;
+    StepReport {
+        lab: lab.name.clone(),
+        step: step.id.clone(),
+        verdict: checks
+            .iter()
+            .map(|check| check.outcome.verdict())
+            .max()
+            .unwrap_or(Verdict::Holds),
+        checks,
+    }
+}
+
+async fn run_check(check: &CheckUse, context: &CheckContext) -> CheckReport {
+    let name = check.check.clone();
+    let Some(def) = checks::find(&name) else {
+        let why = Diagnosis::BadParameters {
+            check: name.clone(),
+            problem: "?".to_owned(),
+        };
+        return CheckReport {
+            code: "K000",
+            name,
+            outcome: Outcome::CouldNotRun { why },
+        };
+    };
+    let outcome = match timeout(context.limit, (def.run)(context.clone(), &check.with)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(why)) => Outcome::CouldNotRun { why },
+        Err(_) => Outcome::CouldNotRun {
+            why: Diagnosis::TimedOut {
+                seconds: context.limit.as_secs().to_string(),
+            },
+        },
+    };
+    CheckReport {
+        code: def.code,
+        name,
+        outcome,
+    }
+}
+
+impl StepReport {
+    /// The hints of a step that fit its present state: those that answer one of its diagnoses
+    /// first, then those that fit always. None where everything holds.
+    #[must_use]
+    pub fn hints<'a>(&self, step: &'a Step) -> Vec<&'a Hint> {
+        if self.verdict == Verdict::Holds {
+            return Vec::new();
+        }
+        let found: Vec<_> = self
+            .checks
+            .iter()
+            .filter_map(|check| Some(check.outcome.diagnosis()?.id()))
+            .collect();
+        let answers = |hint: &&Hint| {
+            hint.when
+                .as_ref()
+                .is_some_and(|when| found.contains(&when.as_str()))
+        };
+        let always = |hint: &&Hint| hint.when.is_none();
+        step.hints
+            .iter()
+            .filter(answers)
+            .chain(step.hints.iter().filter(always))
+            .collect()
+    }
+}

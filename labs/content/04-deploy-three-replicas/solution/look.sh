@@ -1,0 +1,4 @@
+#!/bin/sh
+# Three nodes; a cluster that has them stays as it is.
+set -eu
+devops-lab start 3
