@@ -63,7 +63,7 @@ async fn dispatch(plane: Arc<Plane>, stream: TcpStream, peer: SocketAddr, stop: 
     let service = plane.table.load().service(local).cloned();
     if let Some(target) = service {
         tokio::select! {
-            () = tcp::serve(&plane, target, stream, &stop) => {}
+            () = tcp::serve(&plane, &target, stream, &stop) => {}
             () = stop.closed.cancelled() => {}
         }
     } else if !plane.services.owns(local.ip()) {

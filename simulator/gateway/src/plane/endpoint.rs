@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +11,14 @@ use tokio::time::Instant;
 
 use super::upstream::{Http1, Http2};
 
-/// How long an endpoint that refused a connection is left alone. Long enough that a dead pod
-/// costs one failed connection now and then and not one per request; short enough that a
-/// container that restarts inside its pod is soon used again.
+/// How long an endpoint that did not take a connection is left alone, the first time. Short
+/// enough that a container that restarts inside its pod is soon used again.
 const EJECTION: Duration = Duration::from_secs(3);
+
+/// The time doubles with each failure in a row, this often: up to 24 s. Each failed try of a
+/// machine that is gone makes some client wait a second, and a pod that comes back is told by
+/// its EndpointSlice anyway.
+const DOUBLINGS: u32 = 3;
 
 /// Idle connections kept per endpoint: as many as a busy client of this machine opens.
 const IDLE_MAX: usize = 256;
@@ -30,6 +34,8 @@ pub(crate) struct Endpoint {
     made: Instant,
     /// Milliseconds after `made`.
     ejected_until: AtomicU64,
+    /// Connections not taken since the last one that was.
+    failures: AtomicU32,
     pool: Pool,
 }
 
@@ -55,14 +61,23 @@ impl Endpoint {
             in_flight: AtomicUsize::new(0),
             made: Instant::now(),
             ejected_until: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
             pool: Pool::default(),
         }
     }
 
     /// Leaves the endpoint alone for a while: it did not take a connection.
     pub(super) fn eject(&self) {
-        let until = millis(self.made.elapsed() + EJECTION);
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        let rest = EJECTION * 2_u32.pow(failures.min(DOUBLINGS));
+        let until = millis(self.made.elapsed() + rest);
         self.ejected_until.store(until, Ordering::Relaxed);
+    }
+
+    /// It took a connection, so it is in good standing.
+    pub(super) fn admit(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        self.ejected_until.store(0, Ordering::Relaxed);
     }
 
     fn is_ejected(&self) -> bool {
@@ -260,6 +275,11 @@ mod tests {
         set.members[0].eject();
         assert_eq!(ports(&set, 3), [2, 2, 2]);
         tokio::time::advance(EJECTION).await;
+        assert!(ports(&set, 2).contains(&1));
+        set.members[0].eject();
+        tokio::time::advance(EJECTION).await;
+        assert_eq!(ports(&set, 3), [2, 2, 2], "the second time it rests longer");
+        set.members[0].admit();
         assert!(ports(&set, 2).contains(&1));
     }
 

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::Plane;
 use super::answer::Cause;
 use super::body::RequestBody;
-use super::endpoint::InFlight;
+use super::endpoint::{Endpoint, InFlight};
 use super::upstream::{self, Failure, Lease};
 use crate::table::Target;
 
-/// Endpoints of one table tried for one request. Behind three refusals in a row there is a
-/// fault that more tries would only prolong for the client.
-const TRIES: usize = 3;
+/// How long other endpoints are tried for one request or connection. An endpoint that refuses
+/// costs nearly nothing, so all may be tried; one whose machine is gone costs a second, and a
+/// client should hear of it before it gives up by itself.
+const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// An endpoint's response and what it still holds.
 #[derive(Debug)]
@@ -29,9 +31,60 @@ pub(super) struct Reply {
 /// Why nobody answered: the cause, and words for people.
 pub(super) type Unanswered = (Cause, String);
 
+/// Goes through the endpoints of a Service, each once.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    plane: &'a Plane,
+    pub(super) target: Arc<Target>,
+    tried: Vec<SocketAddr>,
+    started: Instant,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(plane: &'a Plane, target: &Arc<Target>) -> Self {
+        let target = Arc::clone(target);
+        Self {
+            plane,
+            target,
+            tried: Vec::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// The next endpoint to try. When the endpoints that the request was routed with are used
+    /// up, those of the newest table follow: it may have changed since.
+    pub(super) fn next(&mut self) -> Option<Arc<Endpoint>> {
+        if !self.tried.is_empty() && self.started.elapsed() > GIVE_UP {
+            return None;
+        }
+        let endpoint = match self.target.endpoints.pick(&self.tried) {
+            Some(endpoint) => endpoint,
+            None if self.renew() => self.target.endpoints.pick(&self.tried)?,
+            None => return None,
+        };
+        self.tried.push(endpoint.address);
+        Some(endpoint)
+    }
+
+    /// Goes on with the newest table; false where nothing has changed in it.
+    fn renew(&mut self) -> bool {
+        let table = self.plane.table.load();
+        let newest = table.target(&self.target.name);
+        match newest.filter(|newest| !Arc::ptr_eq(newest, &self.target)) {
+            None => false,
+            Some(newest) => {
+                self.target = Arc::clone(newest);
+                self.tried.clear();
+                true
+            }
+        }
+    }
+}
+
 /// Sends the request to an endpoint. One that does not take the connection is ejected and the
 /// request goes to another. One that takes the request and dies gets it taken away once, if
-/// sending it twice does no harm: a request that kills whoever gets it must not go round.
+/// sending it twice does no harm: a request that kills whoever gets it must not go round. An
+/// endpoint that was on its way out of the table anyway does not count.
 ///
 /// `limit` is the time for one try.
 pub(super) async fn forward(
@@ -40,30 +93,20 @@ pub(super) async fn forward(
     mut request: Request<RequestBody>,
     limit: Option<Duration>,
 ) -> Result<Reply, Unanswered> {
-    let mut target = Arc::clone(target);
-    let mut tried: Vec<SocketAddr> = Vec::new();
-    let mut reason = None;
-    while tried.len() < TRIES {
-        let Some(endpoint) = target.endpoints.pick(&tried) else {
-            match newer(plane, &target) {
-                Some(newest) => {
-                    target = newest;
-                    tried.clear();
-                }
-                None => break,
-            }
-            continue;
-        };
+    let mut search = Search::new(plane, target);
+    let mut reason = (Cause::NoEndpoints, no_endpoints(target));
+    let mut losses = 0;
+    while let Some(endpoint) = search.next() {
         let in_flight = endpoint.begin();
-        let sending = upstream::send(&endpoint, target.http2, request);
+        let sending = upstream::send(&endpoint, search.target.http2, request);
         let sent = match limit {
             None => sending.await,
             Some(limit) => match tokio::time::timeout(limit, sending).await {
                 Ok(sent) => sent,
-                Err(_) => return Err(too_late(&target, limit)),
+                Err(_) => return Err(too_late(target, limit)),
             },
         };
-        let (cause, words, again) = match sent {
+        match sent {
             Ok((response, lease)) => {
                 return Ok(Reply {
                     response,
@@ -71,34 +114,28 @@ pub(super) async fn forward(
                     in_flight,
                 });
             }
-            Err(Failure::NotSent { request, source }) => {
-                let words = refused(&target, endpoint.address, &*source);
-                (Cause::ConnectFailed, words, Some(request))
+            Err(Failure::NotSent {
+                request: unsent,
+                source,
+            }) => {
+                reason = (
+                    Cause::ConnectFailed,
+                    refused(target, endpoint.address, &*source),
+                );
+                request = *unsent;
             }
             Err(Failure::Lost { copy, source }) => {
                 tracing::debug!(endpoint = %endpoint.address, error = %source, "no answer");
-                let words = lost(&target, endpoint.address);
-                (Cause::UpstreamClosed, words, copy)
+                reason = (Cause::UpstreamClosed, lost(target, endpoint.address));
+                losses += usize::from(!search.renew());
+                match copy {
+                    Some(copy) if losses < 2 => request = *copy,
+                    Some(_) | None => break,
+                }
             }
-        };
-        let second_loss =
-            matches!(reason, Some((Cause::UpstreamClosed, _))) && cause == Cause::UpstreamClosed;
-        reason = Some((cause, words));
-        match again {
-            Some(again) if !second_loss => request = *again,
-            Some(_) | None => break,
         }
-        tried.push(endpoint.address);
     }
-    Err(reason.unwrap_or_else(|| (Cause::NoEndpoints, no_endpoints(&target))))
-}
-
-/// The Service in the newest table, if that has changed since: the endpoints that this request
-/// was routed with may all be gone by now.
-pub(super) fn newer(plane: &Plane, target: &Arc<Target>) -> Option<Arc<Target>> {
-    let table = plane.table.load();
-    let newest = table.target(&target.name)?;
-    (!Arc::ptr_eq(newest, target)).then(|| Arc::clone(newest))
+    Err(reason)
 }
 
 fn no_endpoints(target: &Target) -> String {

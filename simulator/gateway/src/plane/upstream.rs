@@ -236,12 +236,15 @@ async fn connect_http2(endpoint: &Endpoint) -> Result<Http2, Box<dyn Error + Sen
     Ok(sender)
 }
 
-/// Opens a connection; an endpoint that does not take it is ejected.
+/// Opens a connection. An endpoint that does not take it is ejected.
 pub(super) async fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
     let opening = tokio::time::timeout(CONNECT_TIME, TcpStream::connect(endpoint.address)).await;
     let opened = opening.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
     match opened {
-        Ok(stream) => stream.set_nodelay(true).map(|()| stream),
+        Ok(stream) => {
+            endpoint.admit();
+            stream.set_nodelay(true).map(|()| stream)
+        }
         Err(error) => {
             endpoint.eject();
             Err(error)

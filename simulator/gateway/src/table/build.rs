@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lab_context::Context;
@@ -195,7 +195,8 @@ impl Build<'_> {
         if let Some(target) = self.targets.get(service) {
             return Arc::clone(target);
         }
-        let members = self.slices.endpoints(service);
+        let mut members = self.slices.endpoints(service);
+        members.sort_by_key(|member| across_nodes(member.address));
         let members = members.into_iter().map(|key| self.endpoint(key)).collect();
         let target = Arc::new(Target {
             name: format!("{}:{}", service.service, service.port),
@@ -242,6 +243,16 @@ impl Build<'_> {
         }
         services
     }
+}
+
+/// An order by the last part of addresses first, which alternates between nodes. Pods of one
+/// node have consecutive addresses; when it dies, the next in turn should be somewhere else.
+fn across_nodes(address: SocketAddr) -> (u128, u16) {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => u128::from(ip.to_bits().swap_bytes()),
+        IpAddr::V6(ip) => ip.to_bits().swap_bytes(),
+    };
+    (ip, address.port())
 }
 
 #[derive(Clone)]

@@ -284,12 +284,39 @@ fn endpoints(table: &Table) -> Vec<String> {
     let hit = table.route(80, "x", &request("GET", "/", &[])).unwrap();
     let backend = std::sync::Arc::clone(hit.rule.backends.next().unwrap());
     let members = backend.target.as_ref().unwrap().endpoints.describe();
+    let members = members.as_array().unwrap().iter();
     members
-        .as_array()
-        .unwrap()
-        .iter()
         .map(|m| m["address"].as_str().unwrap().to_owned())
         .collect()
+}
+
+#[tokio::test]
+async fn pods_of_one_node_are_not_in_turn_one_after_the_other() {
+    let pods = (1..=3).flat_map(|node| (2..12).map(move |pod| [127, 1, node, pod]));
+    let slices = pods
+        .enumerate()
+        .map(|(number, ip)| slice("s0", number, (ip, 8080).into()));
+    let world = world(
+        [
+            gateway(json!([{"name": "production", "port": 80}])),
+            route("r", &[], weighted(&[1])),
+            service("s0"),
+        ]
+        .into_iter()
+        .chain(slices),
+    );
+    let order = endpoints(&table(&world));
+    assert_eq!(order.len(), 30);
+    let nodes: Vec<_> = order
+        .iter()
+        .map(|address| address.split('.').nth(2).unwrap())
+        .collect();
+    let longest = nodes
+        .chunk_by(|one, other| one == other)
+        .map(<[_]>::len)
+        .max()
+        .unwrap();
+    assert!(longest == 1, "{nodes:?}");
 }
 
 #[tokio::test]
@@ -318,6 +345,8 @@ async fn only_ready_endpoints_get_requests_unless_none_is_left() {
         (json!([leaving(), starting()]), vec!["10.0.0.1:8080"]),
         (json!([starting()]), vec![]),
     ] {
-        assert_eq!(endpoints(&table(&with(given.clone()))), expected, "{given}");
+        let mut found = endpoints(&table(&with(given.clone())));
+        found.sort();
+        assert_eq!(found, expected, "{given}");
     }
 }
