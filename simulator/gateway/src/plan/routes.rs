@@ -52,7 +52,7 @@ fn plan_route(
         .flatten()
         .filter_map(|parent| Some((parent.clone(), find(world, gateways, route, parent)?)))
         .collect();
-    if candidates.is_empty() {
+    if candidates.is_empty() && !was_ours(route) {
         return None;
     }
     let compiled = rules::compile(world, route);
@@ -75,6 +75,12 @@ fn plan_route(
         unresolved: compiled.unresolved,
         parents,
     })
+}
+
+/// True where we said something of the route before; it must not stand when the route has left.
+fn was_ours(route: &HTTPRoute) -> bool {
+    let mut said = route.status.iter().flat_map(|status| &status.parents);
+    said.any(|parent| parent.controller_name == GATEWAY_CONTROLLER)
 }
 
 /// The Gateway that a parent reference means: none where it is somebody else's business. A

@@ -426,6 +426,20 @@ fn what_other_controllers_said_of_a_route_stays() {
 }
 
 #[test]
+fn nothing_is_left_to_say_of_a_route_that_went_elsewhere() {
+    let mut route = route("r", &[], json!([]));
+    route["spec"]["parentRefs"] = json!([{"kind": "Service", "group": "", "name": "mesh"}]);
+    let listeners = || gateway(json!([{"name": "production", "port": 80}]));
+    assert!(route_words(&world([listeners(), route.clone()])).is_empty());
+    let stale = json!({"parentRef": {"name": "devops-lab"}, "controllerName": "devops-lab.dev/gateway", "conditions": []});
+    route["status"] = json!({"parents": [stale]});
+    let found = statuses(&world([listeners(), route]), &[]);
+    let empty =
+        |status: &Desired| matches!(status, Desired::Route(_, status) if status.parents.is_empty());
+    assert!(found.iter().any(empty), "{found:?}");
+}
+
+#[test]
 fn conditions_follow_the_generation_when_nothing_else_changes() {
     let mut world = world([
         gateway(json!([{"name": "production", "port": 80}])),
