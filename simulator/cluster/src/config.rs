@@ -177,7 +177,7 @@ impl ClusterFile {
     /// With file, line and field.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file: Self = serde_saphyr::from_str(text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), problem: error.to_string() })?;
+            .map_err(|error| ConfigError::Parse { path: path.to_owned(), problem: yaml_problem(&error, path) })?;
         let value = |field, problem| ConfigError::Value { path: path.to_owned(), field, problem };
         if file.api_version != API_VERSION {
             let problem = format!(
@@ -200,6 +200,14 @@ impl ClusterFile {
         }
         Ok(file)
     }
+}
+
+/// What a YAML parser found, with the name of the file in its picture of the place.
+pub(crate) fn yaml_problem(error: &serde_saphyr::Error, path: &Path) -> String {
+    let text = error.to_string().replace("<input>", &path.display().to_string());
+    // "u16" is a word of this program, not of whoever wrote the file.
+    let text = text.replace("invalid u16", "not a whole number that fits here");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
 /// A cluster's name becomes part of container names and contexts.

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::config::yaml_problem;
 use crate::record::{Record, write_atomically};
 
 /// How long another program's lock on the file is waited for.
@@ -36,7 +37,7 @@ pub enum KubeconfigError {
         source: io::Error,
     },
     /// It is not a kubeconfig.
-    #[error("{path} is not a kubeconfig ({problem}); it was left as it is. Repair it, or use --no-kubeconfig and `devops-lab env`")]
+    #[error("{path} is not a kubeconfig and was left as it is; repair it, or use --no-kubeconfig and `devops-lab env`\n{problem}")]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -160,7 +161,7 @@ fn read(path: &Path) -> Result<Option<Value>, KubeconfigError> {
         Err(source) => return Err(KubeconfigError::Io { verb: "read", path: path.to_owned(), source }),
     };
     let invalid = |problem: String| KubeconfigError::Invalid { path: path.to_owned(), problem };
-    let config: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    let config: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(yaml_problem(&error, path)))?;
     if config.is_object() { Ok(Some(config)) } else { Err(invalid("it is not a mapping".to_owned())) }
 }
 

@@ -349,6 +349,8 @@ pub async fn stop(dir: &ClusterDir) -> anyhow::Result<Record> {
 /// # Errors
 /// Where something could not be removed.
 pub async fn delete(home: &Home, name: &str) -> anyhow::Result<()> {
+    // A name such as `..` would lead out of the home.
+    check_name(name).map_err(anyhow::Error::msg)?;
     let dir = home.cluster(name);
     match dir.load() {
         Ok(record) => {

@@ -9,6 +9,12 @@ use crate::config::PortPreferences;
 /// How many ports are tried from the preferred one on.
 const TRIES: u16 = 200;
 
+/// What listens on the ports, in the words of messages.
+const API: &str = "Kubernetes API";
+const PRODUCTION: &str = "production listener";
+const TEST: &str = "test listener";
+const REGISTRY: &str = "registry";
+
 /// The ports of a cluster, kept for its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +27,15 @@ pub struct Ports {
     pub test: u16,
     /// The image registry.
     pub registry: u16,
+}
+
+impl Ports {
+    /// Every port with the part that listens on it.
+    #[must_use]
+    pub fn all(self) -> [(&'static str, u16); 4] {
+        let Self { api, production, test, registry } = self;
+        [(API, api), (PRODUCTION, production), (TEST, test), (REGISTRY, registry)]
+    }
 }
 
 /// No port from the preferred one on is free.
@@ -60,10 +75,10 @@ pub fn choose(preferred: PortPreferences, reserved: &[u16]) -> Result<(Ports, Ve
         Ok(port)
     };
     let ports = Ports {
-        api: pick("Kubernetes API", preferred.api)?,
-        production: pick("production listener", preferred.production)?,
-        test: pick("test listener", preferred.test)?,
-        registry: pick("registry", preferred.registry)?,
+        api: pick(API, preferred.api)?,
+        production: pick(PRODUCTION, preferred.production)?,
+        test: pick(TEST, preferred.test)?,
+        registry: pick(REGISTRY, preferred.registry)?,
     };
     Ok((ports, moved))
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::plan::node_name;
+use crate::ports;
 use crate::provider::{Component, Progress, Provider, RunState};
 use crate::record::{ClusterDir, Record, write_atomically};
 use crate::roles::{self, CONFIG_VARIABLE, Role};
@@ -30,6 +31,10 @@ pub const CONTROL_PLANE: &str = "control-plane";
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Pause between two looks at a process that should end or begin.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long one answer of the API may take while it comes up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// A disk with fewer free bytes is full for all practical purposes.
+const FULL_DISK: u64 = 256 * 1024;
 /// Lines of a log that a failure quotes.
 const QUOTED_LINES: usize = 12;
 
@@ -109,7 +114,7 @@ impl ProcessProvider {
         let output = OpenOptions::new().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("failed to open {}", log.display()))?;
         // The working directory must not keep a file system busy that the user wants to unmount.
-        let child = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(["component", name])
             .env(CONFIG_VARIABLE, role)
             .env("DEVOPS_LAB_PART", format!("{}/{name}", self.record.name))
@@ -119,12 +124,34 @@ impl ProcessProvider {
             .stderr(output)
             .spawn()
             .with_context(|| format!("failed to start {}", self.program.display()))?;
+        if let Err(error) = self.remember(name, &child) {
+            // Nobody would find it again to end it.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        Ok(child)
+    }
+
+    /// Writes down which process the part is.
+    fn remember(&self, name: &str, child: &Child) -> anyhow::Result<()> {
         let pid = i32::try_from(child.id()).context("process id out of range")?;
         let started = start_time(pid).unwrap_or(0);
         let identity = serde_json::to_vec(&Identity { pid, started })?;
         let path = self.pid_path(name);
-        write_atomically(&path, &identity, 0o600).with_context(|| format!("failed to write {}", path.display()))?;
-        Ok(child)
+        write_atomically(&path, &identity, 0o600).with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// Refuses to start the control plane where another program has come to listen on one of the
+    /// cluster's ports, which it keeps for its life.
+    fn check_ports(&self) -> anyhow::Result<()> {
+        let name = &self.record.name;
+        match self.record.ports.all().into_iter().find(|(_, port)| !ports::is_free(*port)) {
+            None => Ok(()),
+            Some((part, port)) => bail!(
+                "port {port} for the {part} of cluster {name:?} is in use by another program, which `ss -ltnp 'sport = :{port}'` shows: end it, or take other ports with a new cluster (devops-lab delete --name {name}, then start)"
+            ),
+        }
     }
 
     /// Waits until the part answers, or quotes its log if it ends first.
@@ -136,15 +163,28 @@ impl ProcessProvider {
         let client = crate::lifecycle::client(&self.record)?;
         loop {
             if let Some(status) = child.try_wait()? {
-                bail!("the {name} of cluster {:?} ended ({status}):\n{}", self.record.name, self.last_lines(name));
+                bail!("the {name} of cluster {:?} ended ({status}):\n{}", self.record.name, self.last_words(name));
             }
-            if client.apiserver_version().await.is_ok() {
+            // Without a limit, a stranger that listens and says nothing would hide the end above.
+            if let Ok(Ok(_)) = tokio::time::timeout(ANSWER_LIMIT, client.apiserver_version()).await {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                bail!("the {name} of cluster {:?} does not answer after 20 s:\n{}", self.record.name, self.last_lines(name));
+                bail!("the {name} of cluster {:?} does not answer after 20 s:\n{}", self.record.name, self.last_words(name));
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// What a part said last, or why it could not even say anything.
+    fn last_words(&self, name: &str) -> String {
+        let lines = self.last_lines(name);
+        let free = rustix::fs::statvfs(self.dir.path()).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        match free {
+            Ok(free) if free < FULL_DISK => {
+                format!("{lines}\n  no space is left on the disk of {}: free some and start again", self.dir.path().display())
+            }
+            _ => lines,
         }
     }
 
@@ -223,6 +263,9 @@ fn start_time(pid: i32) -> Option<u64> {
 impl Provider for ProcessProvider {
     async fn up(&self, progress: &dyn Progress) -> anyhow::Result<Vec<String>> {
         let missing: Vec<_> = self.names().into_iter().filter(|name| self.identity(name).is_none()).collect();
+        if missing.iter().any(|name| name == CONTROL_PLANE) {
+            self.check_ports()?;
+        }
         let began = Instant::now();
         let mut children = Vec::new();
         for name in &missing {
