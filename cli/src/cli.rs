@@ -29,16 +29,24 @@ pub(crate) enum Command {
     )]
     Start(StartArgs),
     /// Stop a cluster; objects, images and addresses are kept for the next start
-    #[command(after_help = "Example:\n  devops-lab stop && devops-lab start     everything is back as it was")]
+    #[command(
+        after_help = "Example:\n  devops-lab stop && devops-lab start     everything is back as it was"
+    )]
     Stop(ClusterArgs),
     /// Remove a cluster and everything that belongs to it
-    #[command(after_help = "Examples:\n  devops-lab delete\n  devops-lab delete --name big\n  devops-lab delete --all --yes")]
+    #[command(
+        after_help = "Examples:\n  devops-lab delete\n  devops-lab delete --name big\n  devops-lab delete --all --yes"
+    )]
     Delete(DeleteArgs),
     /// Show a cluster: its parts, nodes, pods and addresses
-    #[command(after_help = "Examples:\n  devops-lab status\n  devops-lab status --watch\n  devops-lab status -o json")]
+    #[command(
+        after_help = "Examples:\n  devops-lab status\n  devops-lab status --watch\n  devops-lab status -o json"
+    )]
     Status(StatusArgs),
     /// Show the output of a part of the cluster
-    #[command(after_help = "Examples:\n  devops-lab logs                         the control plane\n  devops-lab logs node-1 --follow\n  devops-lab logs gateway --tail 20\n\nFor the logs of your pods: kubectl logs POD")]
+    #[command(
+        after_help = "Examples:\n  devops-lab logs                         the control plane\n  devops-lab logs node-1 --follow\n  devops-lab logs gateway --tail 20\n\nFor the logs of your pods: kubectl logs POD"
+    )]
     Logs(LogsArgs),
     /// Add, remove, start or stop nodes
     #[command(subcommand)]
@@ -56,21 +64,29 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Lab(LabCommand),
     /// Verify the present step of a lab from the live state of your cluster
-    #[command(after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy/replicas        one step of one lab\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run.")]
+    #[command(
+        after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy/replicas        one step of one lab\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run."
+    )]
     Check(CheckArgs),
     /// A narrated tour: a cluster, an application, three replicas, a check, and back to nothing
-    #[command(after_help = "Examples:\n  devops-lab demo\n  devops-lab demo --engine process --keep")]
+    #[command(
+        after_help = "Examples:\n  devops-lab demo\n  devops-lab demo --engine process --keep"
+    )]
     Demo(DemoArgs),
     /// Look for what may get in the way on this machine, and say how to mend it
     Doctor(OutputArgs),
     /// Print a shell's completion script
-    #[command(after_help = "Example:\n  devops-lab completions bash > ~/.local/share/bash-completion/completions/devops-lab")]
+    #[command(
+        after_help = "Example:\n  devops-lab completions bash > ~/.local/share/bash-completion/completions/devops-lab"
+    )]
     Completions {
         /// The shell.
         shell: Shell,
     },
     /// Write the manual pages into a directory
-    #[command(after_help = "Example:\n  devops-lab man ~/.local/share/man/man1 && man devops-lab-start")]
+    #[command(
+        after_help = "Example:\n  devops-lab man ~/.local/share/man/man1 && man devops-lab-start"
+    )]
     Man {
         /// Where to write them.
         directory: PathBuf,
@@ -103,7 +119,7 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClusterArgs {
     /// Name of the cluster
-    #[arg(long, env = "DEVOPS_LAB_CLUSTER", default_value = lab_cluster::lifecycle::DEFAULT_NAME)]
+    #[arg(long, env = "DEVOPS_LAB_CLUSTER", value_parser = cluster_name, default_value = lab_cluster::lifecycle::DEFAULT_NAME)]
     pub(crate) name: String,
 }
 
@@ -150,7 +166,7 @@ pub(crate) struct StartArgs {
     pub(crate) engine: Option<EngineChoice>,
     /// How many times faster than real time the cluster's own waits run: heartbeats, grace of
     /// lost nodes, back-off [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = speed)]
     pub(crate) speed: Option<f64>,
     /// A cluster file (apiVersion devops-lab.dev/v1, kind Cluster); flags win over it
     #[arg(long, value_name = "FILE")]
@@ -164,7 +180,7 @@ pub(crate) struct StartArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StartName {
     /// Name of the cluster [default: lab]
-    #[arg(long, env = "DEVOPS_LAB_CLUSTER")]
+    #[arg(long, env = "DEVOPS_LAB_CLUSTER", value_parser = cluster_name)]
     pub(crate) name: Option<String>,
 }
 
@@ -235,7 +251,9 @@ pub(crate) struct NodeArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Build an image from a Dockerfile without Docker (COPY, WORKDIR, ENV, CMD …; no RUN)
-    #[command(after_help = "Examples:\n  devops-lab image build -t localhost:5001/hello:1.0.0 fixtures/apps/hello\n  devops-lab image build -t localhost:5001/hello:1.0.0 --push .")]
+    #[command(
+        after_help = "Examples:\n  devops-lab image build -t localhost:5001/hello:1.0.0 fixtures/apps/hello\n  devops-lab image build -t localhost:5001/hello:1.0.0 --push ."
+    )]
     Build(BuildArgs),
     /// Push an image that `image build` made to the registry in its name
     #[command(after_help = "Example:\n  devops-lab image push localhost:5001/hello:1.0.0")]
@@ -296,6 +314,9 @@ pub(crate) struct GcArgs {
     /// Only say what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Keep what was pushed within this time: it may belong to a push that goes on [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) grace: Option<u64>,
 }
 
 /// What can be done with labs.
@@ -353,13 +374,25 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub(crate) engine: EngineChoice,
     /// Name of the cluster that the tour makes
-    #[arg(long, default_value = "demo")]
+    #[arg(long, value_parser = cluster_name, default_value = "demo")]
     pub(crate) name: String,
     /// Leave the cluster running at the end
     #[arg(long)]
     pub(crate) keep: bool,
     #[command(flatten)]
     pub(crate) language: LanguageArgs,
+}
+
+/// A cluster's name, refused before anything is looked for or made under it.
+fn cluster_name(text: &str) -> Result<String, String> {
+    lab_cluster::config::check_name(text)?;
+    Ok(text.to_owned())
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    lab_cluster::config::check_speed(speed)?;
+    Ok(speed)
 }
 
 #[cfg(test)]

@@ -27,13 +27,17 @@ use crate::cli::{Cli, Command};
 pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         // The parts of a cluster bring their own runtime, logging and signal handling.
-        Some(Command::Component { part: _ }) => lab_cluster::roles::run_from_env().map(|()| ExitCode::SUCCESS),
+        Some(Command::Component { part: _ }) => {
+            lab_cluster::roles::run_from_env().map(|()| ExitCode::SUCCESS)
+        }
         Some(Command::Shim { config }) => Err(lab_cluster::pods::shim(&config).into()),
         Some(Command::App { arguments }) => lab_runtime::app_main(&arguments),
         Some(Command::Pause) => lab_cluster::pods::pause().map(|()| ExitCode::SUCCESS),
         command => {
             init_logging();
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
             let result = runtime.block_on(run(command));
             // Requests that were given up on must not hold the prompt back.
             runtime.shutdown_background();
@@ -61,10 +65,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man { directory }) => man::run(&directory),
         Some(
-            Command::Component { .. }
-            | Command::Shim { .. }
-            | Command::App { .. }
-            | Command::Pause,
+            Command::Component { .. } | Command::Shim { .. } | Command::App { .. } | Command::Pause,
         ) => unreachable!("dispatched before the runtime starts"),
     }
 }
@@ -73,7 +74,10 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
 fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DEVOPS_LAB_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
-    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .try_init();
 }
 
 /// The directory and record of a cluster.
@@ -81,17 +85,19 @@ fn init_logging() {
 /// # Errors
 /// Where there is no such cluster, with what to type instead.
 fn open(name: &str) -> anyhow::Result<(ClusterDir, Record)> {
-    use anyhow::Context;
     let home = Home::from_env()?;
     let dir = home.cluster(name);
     let record = dir.load();
-    if matches!(record, Err(lab_cluster::record::RecordError::NotFound { .. })) {
+    if matches!(
+        record,
+        Err(lab_cluster::record::RecordError::NotFound { .. })
+    ) {
         let others = home.names();
         let hint = match others.as_slice() {
             [] => "start one: devops-lab start 3".to_owned(),
             names => format!("there are: {} (use --name)", names.join(", ")),
         };
-        return record.map(|record| (dir, record)).with_context(|| format!("no cluster {name:?}; {hint}"));
+        anyhow::bail!("there is no cluster {name:?}; {hint}");
     }
     Ok((dir, record?))
 }

@@ -42,13 +42,15 @@ pub async fn verify(record: &Record) -> anyhow::Result<()> {
     }
 }
 
-/// Removes image data that no tag leads to.
+/// Removes image data that no tag leads to. What is younger than the grace period stays, because
+/// it may belong to a push that goes on; the registry has one of its own where none is given.
 ///
 /// # Errors
 /// Where the registry does not answer or its disk fails.
-pub async fn collect_garbage(record: &Record, dry_run: bool) -> anyhow::Result<Collected> {
+pub async fn collect_garbage(record: &Record, dry_run: bool, grace_seconds: Option<u64>) -> anyhow::Result<Collected> {
     verify(record).await?;
-    let path = format!("/devops-lab/gc?dry_run={dry_run}");
+    let grace = grace_seconds.map(|seconds| format!("&grace_seconds={seconds}")).unwrap_or_default();
+    let path = format!("/devops-lab/gc?dry_run={dry_run}{grace}");
     let body = request(record, http::Method::POST, &path).await?;
     serde_json::from_slice(&body)
         .with_context(|| format!("the registry answered {:?}", String::from_utf8_lossy(&body)))
