@@ -141,7 +141,13 @@ async fn push_blob(
     let outcome = loop {
         tokio::select! {
             outcome = &mut push => break outcome,
-            Ok(()) = sent.changed() => report(*sent.borrow_and_update()),
+            Ok(()) = sent.changed() => {
+                let sent_bytes = *sent.borrow_and_update();
+                // All of it is sent only when the registry has said so, below.
+                if sent_bytes < size_bytes {
+                    report(sent_bytes);
+                }
+            }
         }
     };
     outcome?;
