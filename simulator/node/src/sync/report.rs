@@ -44,14 +44,28 @@ impl Pass<'_> {
         }
     }
 
+    /// The image that a container of the pod asks for.
+    fn image_of(&self, container: &str) -> &str {
+        let spec = self.pod.spec.as_ref();
+        let init = spec.and_then(|spec| spec.init_containers.as_ref());
+        let all = spec.map(|spec| &spec.containers).into_iter().chain(init);
+        let found = all.flatten().find(|candidate| candidate.name == container);
+        found
+            .and_then(|container| container.image.as_deref())
+            .unwrap_or_default()
+    }
+
     /// Turns waits that outlast this pass into the reasons that people know: a pull that is
     /// being held back, a container that keeps crashing.
     pub(super) fn explain_waits(&self, memory: &mut PodMemory, sandbox: Option<&SandboxStatus>) {
         for (container, waiting) in &mut memory.waiting {
             if waiting.reason == "ErrImagePull" && !memory.just_failed.contains(container) {
+                let image = self.image_of(container);
                 waiting.reason = "ImagePullBackOff";
-                waiting.message =
-                    format!("Back-off pulling image: ErrImagePull: {}", waiting.message);
+                waiting.message = format!(
+                    "Back-off pulling image {image:?}: ErrImagePull: {}",
+                    waiting.message
+                );
             }
         }
         let Some(spec) = &self.pod.spec else { return };
