@@ -14,5 +14,9 @@ mod process;
 mod tools;
 mod wait;
 
+mod bad_input;
+mod docker_engine;
 mod durability;
+mod offline;
 mod process_engine;
+mod registry;

@@ -50,3 +50,10 @@ pub(crate) fn kill(pids: &[u32]) {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
+
+/// Presses Ctrl-C.
+pub(crate) fn interrupt(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.expect("a process has a number");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+}
