@@ -19,8 +19,7 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Api, Resource};
 use serde_json::json;
 use tokio::sync::watch;
@@ -29,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::ControllerDef;
 use crate::discovery::{Served, served};
 use crate::patch::merge;
-use crate::runner::{Cache, Cached, During, Error, Key, Next, Queue, work};
+use crate::runner::{Cache, Cached, During, Error, Key, Next, Queue, events, work};
 use crate::shared::Shared;
 
 use graph::{FOREGROUND, Fate, Graph, ORPHAN, Object, Owner, Propagation, Task, Uid, fate};
@@ -151,7 +150,7 @@ impl Controller {
     async fn follow(self: Arc<Self>, kind: Arc<Served>, listed: watch::Sender<bool>) {
         let api: Api<PartialObjectMeta<DynamicObject>> =
             Api::all_with(self.shared.client.clone(), &kind.resource);
-        let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut events = pin!(events(api));
         let mut list = Vec::new();
         loop {
             let event = tokio::select! {

@@ -11,6 +11,7 @@
 
 mod cache;
 mod error;
+mod events;
 mod key;
 mod own_writes;
 mod queue;
@@ -18,6 +19,7 @@ mod work;
 
 pub(crate) use cache::{Cache, Cached, Change, Index, follow, revision_of};
 pub(crate) use error::{During, Error};
+pub(crate) use events::events;
 pub(crate) use key::Key;
 pub(crate) use own_writes::OwnWrites;
 pub(crate) use queue::Queue;

@@ -8,8 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource};
 use lab_api::names::{LAST_APPLIED, SERVICE_NAME};
 use lab_api::objects::controller_of;
@@ -17,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Key;
+use super::{Key, events};
 
 /// What a cache keeps of an object. Most kinds are kept as they are; pods, of which there may
 /// be a hundred thousand, are kept as a record of what controllers look at.
@@ -337,7 +336,7 @@ pub(crate) async fn follow<T: Cached>(
     stop: CancellationToken,
 ) {
     let api = Api::<T::Object>::all(client);
-    let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut events = pin!(events(api));
     let mut listed = Vec::new();
     loop {
         let event = tokio::select! {

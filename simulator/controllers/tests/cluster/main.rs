@@ -1,0 +1,15 @@
+//! The controllers against a real API server in the same process, on paused time.
+//!
+//! Scheduler and node agents are played by `harness`: pods are bound at once, and become ready
+//! a second later unless their image is called `never-ready`.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod api;
+mod deployments;
+mod garbage;
+mod harness;
+mod namespaces;
+mod nodes;
+mod restarts;
+mod services;
