@@ -158,7 +158,13 @@ fn print_check(check: &CheckReport, language: Language) {
         Verdict::NotYet => bad("✗"),
         Verdict::CouldNotRun => warn("!"),
     };
-    line(format_args!("  {mark} {name} {}", faint(code)));
+    let aside = match outcome {
+        Outcome::Holds { .. } | Outcome::NotYet { .. } => String::new(),
+        Outcome::CouldNotRun { .. } => {
+            warn(pick(language, " could not run", " n’a pas pu s’exécuter"))
+        }
+    };
+    line(format_args!("  {mark} {name} {}{aside}", faint(code)));
     match outcome {
         Outcome::Holds { evidence } => {
             let age = evidence
@@ -188,8 +194,7 @@ fn print_check(check: &CheckReport, language: Language) {
             look(diagnosis.look(), language);
         }
         Outcome::CouldNotRun { why } => {
-            let text = pick(language, "could not run", "impossible");
-            labelled(text, &why.text(language));
+            labelled(pick(language, "cause", "cause"), &why.text(language));
             look(why.look(), language);
         }
     }
@@ -236,7 +241,11 @@ fn advise(learner: &Learner, labs: &Labs, lab: &Lab, steps: &[&Step], reports: &
             );
             blank();
         }
-        let again = learner.say("Then look again: ", "Puis vérifiez à nouveau : ");
+        let again = if report.is_passing() {
+            learner.say("Wait a moment, then: ", "Attendez un instant, puis : ")
+        } else {
+            learner.say("Then look again: ", "Puis vérifiez à nouveau : ")
+        };
         line(format_args!("{again}{}", learner.command("check")));
         return;
     }

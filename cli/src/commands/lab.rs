@@ -25,6 +25,8 @@ use crate::output::{blank, faint, good, line, strong, table};
 #[folder = "../fixtures/apps"]
 struct Apps;
 
+/// Names the cluster where `--name` does not, as in `cli`.
+const CLUSTER_VARIABLE: &str = "DEVOPS_LAB_CLUSTER";
 /// How the sample manifests name the registry; the cluster's own may have another port.
 const SAMPLE_REGISTRY: &str = "localhost:5001";
 
@@ -77,7 +79,8 @@ impl Learner {
 
     /// A command of this program, with the cluster's name where it must be said.
     pub(super) fn command(&self, words: &str) -> String {
-        let flag = if self.name == DEFAULT_NAME {
+        let said = std::env::var(CLUSTER_VARIABLE).is_ok_and(|name| name == self.name);
+        let flag = if said || self.name == DEFAULT_NAME {
             String::new()
         } else {
             format!(" --name {}", self.name)

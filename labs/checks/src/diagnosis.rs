@@ -6,20 +6,20 @@ messages! {
     /// The likeliest cause of a check that does not hold, or the reason why it could not run.
     pub enum Diagnosis {
         // Objects.
-        Missing "missing" { kind, name, namespace }
+        Missing "missing" { kind, plural, name, namespace }
         en: "there is no {kind} {name} in namespace {namespace}",
         fr: "il n’y a pas de {kind} {name} dans le namespace {namespace}",
-        look: "kubectl get {kind} --all-namespaces";
+        look: "kubectl get {plural} --all-namespaces";
 
-        NamedOtherwise "named-otherwise" { kind, name, namespace, present }
+        NamedOtherwise "named-otherwise" { kind, plural, name, namespace, present }
         en: "there is no {kind} {name} in namespace {namespace}, but there is: {present}",
         fr: "il n’y a pas de {kind} {name} dans le namespace {namespace}, mais il y a : {present}",
-        look: "kubectl get {kind} -n {namespace}";
+        look: "kubectl get {plural} -n {namespace}";
 
-        InAnotherNamespace "in-another-namespace" { kind, name, namespace, found }
+        InAnotherNamespace "in-another-namespace" { kind, plural, name, namespace, found }
         en: "{kind} {name} is in namespace {found} instead of {namespace}",
         fr: "{kind} {name} se trouve dans le namespace {found} au lieu de {namespace}",
-        look: "kubectl get {kind} {name} -n {found}";
+        look: "kubectl get {plural} {name} -n {found}";
 
         // Nodes.
         TooFewNodes "too-few-nodes" { expected, found }
@@ -97,6 +97,11 @@ messages! {
         ImageNotInRegistry "image-not-in-registry" { image, registry }
         en: "image {image} does not name the cluster's registry: the name must begin with {registry}/",
         fr: "le nom de l’image {image} ne désigne pas le registre du cluster : il doit commencer par {registry}/",
+        look: "devops-lab image ls";
+
+        RegistryEmpty "registry-empty" { image }
+        en: "image {image} was never pushed; the registry is empty",
+        fr: "l’image {image} n’a jamais été poussée ; le registre est vide",
         look: "devops-lab image ls";
 
         ImageNeverPushed "image-never-pushed" { image, repositories }
@@ -273,6 +278,17 @@ messages! {
         fr: "{image} dans le registre n’est pas ce qu’exécutent ces pods : {pods} (a-t-elle été repoussée après leur démarrage ?)",
         look: "kubectl describe pods";
 
+        // Replacement.
+        NoPodLost "no-pod-lost" { deployment }
+        en: "no pod of {deployment} has been deleted yet",
+        fr: "aucun pod de {deployment} n’a encore été supprimé",
+        look: "kubectl get pods";
+
+        NotReplaced "not-replaced" { deployment }
+        en: "a pod of {deployment} is gone, and its replacement is not ready yet; look again in a moment",
+        fr: "un pod de {deployment} a disparu et son remplaçant n’est pas encore prêt ; réessayez dans un instant",
+        look: "kubectl get pods";
+
         // The check itself.
         ApiNotAnswering "api-not-answering" { problem }
         en: "the cluster's API does not answer ({problem}); is the cluster running?",
@@ -322,6 +338,7 @@ impl Diagnosis {
                 | Self::NotScheduled { .. }
                 | Self::OldPodsRunning { .. }
                 | Self::TooManyPods { .. }
+                | Self::NotReplaced { .. }
         )
     }
 }

@@ -47,6 +47,14 @@ messages! {
         en: "{url}: good answers {good} of {requests}, from {pods}",
         fr: "{url} : bonnes réponses {good} sur {requests}, de {pods}";
 
+        ReplacedWanted "replaced-wanted" { deployment }
+        en: "a pod of {deployment} was deleted and another took its place",
+        fr: "un pod de {deployment} a été supprimé et un autre a pris sa place";
+
+        Replaced "replaced" { deployment, lost, ready, wanted }
+        en: "{deployment}: deleted pods [{lost}], ready replicas {ready} of {wanted}",
+        fr: "{deployment} : pods supprimés [{lost}], répliques prêtes {ready} sur {wanted}";
+
         ImageWanted "image-wanted" { image }
         en: "{image} in the registry",
         fr: "{image} dans le registre";

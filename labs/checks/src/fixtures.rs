@@ -194,10 +194,17 @@ impl World {
     }
 
     pub(crate) fn unhealthy(&mut self, pod: usize, message: &str) {
-        let name = self.pods[pod]["metadata"]["name"].clone();
-        self.events.push(
-            json!({"metadata": {"name": "e", "namespace": "default"}, "reason": "Unhealthy",
-            "message": message, "involvedObject": {"kind": "Pod", "name": name, "uid": name}}),
-        );
+        let name = self.pods[pod]["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        self.event("Unhealthy", "Pod", &name, message);
+    }
+
+    pub(crate) fn event(&mut self, reason: &str, kind: &str, name: &str, message: &str) {
+        self.events.push(json!({"apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": format!("e{}", self.events.len()), "namespace": "default"},
+            "reason": reason, "message": message, "lastTimestamp": SINCE,
+            "involvedObject": {"kind": kind, "name": name, "uid": name}}));
     }
 }

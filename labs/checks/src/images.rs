@@ -70,15 +70,12 @@ pub(crate) fn why_not_pulled(image: &str, registry: &Registry) -> Option<Diagnos
         return None;
     }
     let image = image.to_owned();
-    Some(if here.is_empty() {
-        let repositories = if images.is_empty() {
-            "∅".to_owned()
-        } else {
-            images.join(", ")
-        };
+    Some(if images.is_empty() {
+        Diagnosis::RegistryEmpty { image }
+    } else if here.is_empty() {
         Diagnosis::ImageNeverPushed {
             image,
-            repositories,
+            repositories: images.join(", "),
         }
     } else {
         let tags: Vec<_> = here

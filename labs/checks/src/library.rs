@@ -40,7 +40,7 @@ impl Labs {
         let folders: BTreeSet<_> = Content::iter()
             .filter_map(|path| Some(path.strip_suffix("/lab.yaml")?.to_owned()))
             .collect();
-        Self::read(folders, |path| {
+        Self::read(&folders, |path| {
             let content = Content::get(path)?;
             String::from_utf8(content.data.into_owned())
                 .ok()
@@ -72,13 +72,13 @@ impl Labs {
                 problem.hint("a lab is a folder with a lab.yaml"),
             ]));
         }
-        Self::read(folders, |file| {
+        Self::read(&folders, |file| {
             fs::read_to_string(root.join(file)).ok().map(Cow::Owned)
         })
     }
 
     fn read(
-        folders: BTreeSet<String>,
+        folders: &BTreeSet<String>,
         read: impl Fn(&str) -> Option<Cow<'static, str>>,
     ) -> Result<Self, Problems> {
         let mut problems = Vec::new();
@@ -282,7 +282,7 @@ steps:
         for (file, text) in changes {
             files.insert(file, (*text).to_owned());
         }
-        Labs::read(BTreeSet::from(["01-sample".to_owned()]), |path| {
+        Labs::read(&BTreeSet::from(["01-sample".to_owned()]), |path| {
             files.get(path).cloned().map(Cow::Owned)
         })
     }

@@ -78,6 +78,7 @@ where
     K: Resource<DynamicType = ()>,
 {
     let kind = K::kind(&()).into_owned();
+    let plural = K::plural(&()).into_owned();
     let in_namespace = |object: &&K| object.namespace().as_deref() == Some(namespace);
     let mut namesakes = objects.iter().filter(|object| object.name_any() == name);
     if let Some(found) = namesakes.clone().find(in_namespace) {
@@ -87,6 +88,7 @@ where
     if let Some(found) = namesakes.next().and_then(ResourceExt::namespace) {
         return Err(Diagnosis::InAnotherNamespace {
             kind,
+            plural,
             name,
             namespace,
             found,
@@ -99,12 +101,14 @@ where
     if present.is_empty() {
         return Err(Diagnosis::Missing {
             kind,
+            plural,
             name,
             namespace,
         });
     }
     Err(Diagnosis::NamedOtherwise {
         kind,
+        plural,
         name,
         namespace,
         present: present.join(", "),

@@ -83,21 +83,17 @@ async fn run_check(check: &CheckUse, context: &CheckContext) -> CheckReport {
 
 impl StepReport {
     /// The hints of a step that fit its present state: those that answer one of its diagnoses
-    /// first, then those that fit always. None where everything holds.
+    /// first, then those that fit always. None where nothing is left to do for the learner.
     #[must_use]
     pub fn hints<'a>(&self, step: &'a Step) -> Vec<&'a Hint> {
-        if self.verdict == Verdict::Holds {
+        if self.verdict != Verdict::NotYet {
             return Vec::new();
         }
-        let found: Vec<_> = self
-            .checks
-            .iter()
-            .filter_map(|check| Some(check.outcome.diagnosis()?.id()))
-            .collect();
+        let found: Vec<_> = self.diagnoses().map(Diagnosis::id).collect();
         let answers = |hint: &&Hint| {
             hint.when
-                .as_ref()
-                .is_some_and(|when| found.contains(&when.as_str()))
+                .as_deref()
+                .is_some_and(|when| found.contains(&when))
         };
         let always = |hint: &&Hint| hint.when.is_none();
         step.hints
@@ -106,4 +102,19 @@ impl StepReport {
             .chain(step.hints.iter().filter(always))
             .collect()
     }
+
+    /// True where waiting may be all that is needed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.verdict == Verdict::NotYet && self.diagnoses().all(Diagnosis::is_passing)
+    }
+
+    fn diagnoses(&self) -> impl Iterator<Item = &Diagnosis> {
+        self.checks
+            .iter()
+            .filter_map(|check| check.outcome.diagnosis())
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,7 +156,7 @@ fn judge(
             good: good.len().to_string(),
             requests: answers.len().to_string(),
             pods: if pods.is_empty() {
-                "?".to_owned()
+                "–".to_owned()
             } else {
                 pods_text.clone()
             },
@@ -221,7 +221,7 @@ fn fault(
         return Err(wrong_status(with, url, answer));
     }
     for (header, expected) in &with.headers {
-        let found = answer.header(header).unwrap_or("∅");
+        let found = answer.header(header).unwrap_or("–");
         if found != expected {
             let (header, expected, found) = (header.clone(), expected.clone(), found.to_owned());
             return Err(Diagnosis::WrongHeader {
@@ -262,7 +262,7 @@ fn fault(
             url,
             found: found.map_or_else(|| answer.excerpt(), str::to_owned),
             pods: if own.is_empty() {
-                "∅".to_owned()
+                "–".to_owned()
             } else {
                 own.iter().cloned().collect::<Vec<_>>().join(", ")
             },
@@ -297,7 +297,7 @@ fn field<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
 
 fn text(value: Option<&Value>) -> String {
     match value {
-        None => "∅".to_owned(),
+        None => "–".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }

@@ -46,13 +46,11 @@ async fn run(context: CheckContext, with: With) -> Result<Outcome, Diagnosis> {
         });
     };
     let Some(digests) = client.digests(name).await? else {
-        return Ok(absent(
-            &with,
-            Registry {
-                address: address.to_owned(),
-                images: Some(client.images().await?),
-            },
-        ));
+        let registry = Registry {
+            address: address.to_owned(),
+            images: Some(client.images().await?),
+        };
+        return Ok(absent(&with, &registry));
     };
     let workloads = match &with.deployment {
         Some(_) => Workloads::read(&context).await?,
@@ -72,14 +70,14 @@ fn expected(with: &With) -> Fact {
     }
 }
 
-fn absent(with: &With, registry: Registry) -> Outcome {
+fn absent(with: &With, registry: &Registry) -> Outcome {
     let image = with.image.clone();
     let tags = registry
         .images
         .as_ref()
         .filter(|images| !images.is_empty())
         .map(|images| images.join(", "));
-    let tags = tags.unwrap_or_else(|| "∅".to_owned());
+    let tags = tags.unwrap_or_else(|| "–".to_owned());
     let evidence = Evidence {
         expected: expected(with),
         observed: Fact::ImageAbsent {
@@ -88,7 +86,7 @@ fn absent(with: &With, registry: Registry) -> Outcome {
         },
         since: None,
     };
-    let diagnosis = why_not_pulled(&image, &registry);
+    let diagnosis = why_not_pulled(&image, registry);
     // Where the listing has it although the tag was not found, it was removed in between.
     let diagnosis = diagnosis.unwrap_or(Diagnosis::TagNeverPushed { image, tags });
     Outcome::NotYet {
@@ -133,33 +131,53 @@ fn find(
             deployment: deployment.clone(),
         });
     }
-    let other: Vec<_> = pods
+    if workload.image() != with.image {
+        let (expected, found) = (with.image.clone(), workload.image().to_owned());
+        return Err(Diagnosis::WrongImage {
+            deployment: deployment.clone(),
+            expected,
+            found,
+        });
+    }
+    let (started, starting): (Vec<&Pod>, Vec<_>) = pods
+        .into_iter()
+        .partition(|pod| image_ids(pod).next().is_some());
+    let other: Vec<_> = started
         .into_iter()
         .filter(|pod| !runs_one_of(pod, digests))
         .collect();
-    if other.is_empty() {
-        return Ok(());
+    if !other.is_empty() {
+        return Err(Diagnosis::OldDigestRunning {
+            image: with.image.clone(),
+            pods: name_list(other),
+        });
     }
-    Err(Diagnosis::OldDigestRunning {
-        image: with.image.clone(),
-        pods: name_list(other),
-    })
+    if !starting.is_empty() {
+        return Err(Diagnosis::PodsStarting {
+            pods: name_list(starting),
+        });
+    }
+    Ok(())
 }
 
-/// Runtimes name what they run by the digest of the configuration or of the manifest, bare or
+/// What the pod's containers run, by digest; empty before they were made. Runtimes name it bare or
 /// behind a repository (`host/name@sha256:…`).
-fn runs_one_of(pod: &Pod, digests: &[String]) -> bool {
+fn image_ids(pod: &Pod) -> impl Iterator<Item = &str> {
     let statuses = pod
         .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_ref());
-    statuses.into_iter().flatten().any(|status| {
-        let id = status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    let ids = statuses.map(|status| {
+        status
             .image_id
             .rsplit_once('@')
-            .map_or(status.image_id.as_str(), |(_, digest)| digest);
-        digests.iter().any(|digest| digest == id)
-    })
+            .map_or(status.image_id.as_str(), |(_, id)| id)
+    });
+    ids.filter(|id| !id.is_empty())
+}
+
+fn runs_one_of(pod: &Pod, digests: &[String]) -> bool {
+    image_ids(pod).any(|id| digests.iter().any(|digest| digest == id))
 }
 
 #[cfg(test)]
@@ -192,7 +210,10 @@ mod tests {
         case(None, |_| {});
         case(None, runs("localhost:5001/hello@sha256:manifest"));
         case(Some("old-digest-running"), runs("sha256:decaf"));
-        case(Some("old-digest-running"), runs(""));
+        case(Some("pods-starting"), runs(""));
+        case(Some("wrong-image"), |world| {
+            world.template("image", &json!("localhost:5001/hello:0.9.0"));
+        });
         case(
             Some("old-digest-running"),
             runs("localhost:5001/hello@sha256:other"),
@@ -215,9 +236,9 @@ mod tests {
                 address: "localhost:5001".to_owned(),
                 images: Some(images),
             };
-            absent(&with, registry).diagnosis().map(Diagnosis::id)
+            absent(&with, &registry).diagnosis().map(Diagnosis::id)
         };
-        assert_eq!(found(&[]), Some("image-never-pushed"));
+        assert_eq!(found(&[]), Some("registry-empty"));
         assert_eq!(found(&["hello:0.9.0"]), Some("tag-never-pushed"));
         assert_eq!(found(&["other:1.0.0"]), Some("image-never-pushed"));
     }

@@ -18,6 +18,7 @@ mod deployment_available;
 mod http_responds;
 mod image_in_registry;
 mod nodes_ready;
+mod pod_replaced;
 mod route_attached;
 mod service_reaches_pods;
 
@@ -29,6 +30,7 @@ pub const ALL: &[CheckDef] = &[
     service_reaches_pods::DEF,
     route_attached::DEF,
     http_responds::DEF,
+    pod_replaced::DEF,
 ];
 
 /// A check that labs can use.

@@ -162,7 +162,7 @@ fn attached(with: &With, route: &HTTPRoute, seen: &Seen) -> Result<(), Diagnosis
     if of_gateway.is_empty() {
         let found: Vec<_> = parents.iter().map(|parent| parent.name.clone()).collect();
         let found = if found.is_empty() {
-            "∅".to_owned()
+            "–".to_owned()
         } else {
             found.join(", ")
         };

@@ -4,4 +4,4 @@ set -eu
 registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
 
 # The manifest asks for a tag that nobody pushed.
-sed "s|localhost:5001/hello:1.0.0|$registry/hello:1.0.1|" hello/k8s/deployment.yaml | kubectl apply -f -
+sed "s|image: .*|image: $registry/hello:1.0.1|" hello/k8s/deployment.yaml | kubectl apply -f -

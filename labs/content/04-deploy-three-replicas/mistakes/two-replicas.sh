@@ -4,4 +4,5 @@ set -eu
 registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
 
 # One replica short.
-sed -e "s|localhost:5001/|$registry/|" -e "s/replicas: 3/replicas: 2/" hello/k8s/deployment.yaml | kubectl apply -f -
+sed -e "s|image: .*|image: $registry/hello:1.0.0|" -e "s/replicas: 3/replicas: 2/" hello/k8s/deployment.yaml |
+    kubectl apply -f -
