@@ -45,7 +45,18 @@ pub(crate) fn watch(server: &Arc<Server>, call: &Call) -> Result<Response, ApiEr
         call.name.as_deref(),
         &call.query,
     )?;
-    let feed = Feed::start(server, call, selection, &options)?;
+    let feed = match Feed::start(server, call, selection, &options) {
+        Ok(feed) => feed,
+        // Within the stream, as upstream's watch cache does it: informers list again on an ERROR
+        // event, while some (kube-runtime's) ask for the same revision for ever on an HTTP 410.
+        Err(error @ ApiError::Expired(_)) => {
+            return Ok(respond::json(
+                StatusCode::OK,
+                Body::from(error_frame(&error)),
+            ));
+        }
+        Err(error) => return Err(error),
+    };
     let frames = stream::unfold(feed, async |mut feed| {
         let frame = feed.next().await?;
         Some((Ok::<_, Infallible>(frame), feed))

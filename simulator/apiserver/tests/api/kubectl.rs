@@ -86,7 +86,10 @@ async fn kubectl_drives_a_deployment() {
 }
 
 /// Runs a test against a new server, once for each kubectl.
-#[expect(clippy::print_stdout, reason = "whoever runs the tests should know what was skipped")]
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever runs the tests should know what was skipped"
+)]
 async fn with_each_kubectl(test: impl AsyncFn(&Kubectl<'_>)) {
     let programs = installed();
     if programs.is_empty() {

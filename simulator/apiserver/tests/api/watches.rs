@@ -181,7 +181,7 @@ async fn a_watch_of_one_namespace_sees_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revision_that_is_too_old_is_refused_at_the_start() {
+async fn a_revision_that_is_too_old_or_of_the_future_gets_one_error_event() {
     let api = Api::new().await;
     api.created(CONFIGMAPS, &config_map("a")).await;
     for number in 0..10_000 {
@@ -194,22 +194,22 @@ async fn a_revision_that_is_too_old_is_refused_at_the_start() {
         );
         written.await.unwrap();
     }
-    let answer = api
-        .get(&format!("{CONFIGMAPS}?watch=true&resourceVersion=1"))
-        .await;
-    assert_eq!(
-        (answer.code, &answer.body["reason"]),
-        (410, &json!("Expired"))
-    );
-    assert!(
-        answer.text.contains("too old resource version"),
-        "{}",
-        answer.text
-    );
-    let future = api
-        .get(&format!("{CONFIGMAPS}?watch=true&resourceVersion=99999999"))
-        .await;
-    assert_eq!(future.code, 410);
+    for revision in [1, 99_999_999] {
+        let uri = format!("{CONFIGMAPS}?watch=true&resourceVersion={revision}");
+        let mut events = api.watch(&uri).await;
+        let event = events.next().await.unwrap();
+        assert_eq!(
+            (
+                &event["type"],
+                &event["object"]["code"],
+                &event["object"]["reason"]
+            ),
+            (&json!("ERROR"), &json!(410), &json!("Expired"))
+        );
+        let message = event["object"]["message"].as_str().unwrap();
+        assert!(message.contains("too old resource version"), "{message}");
+        assert_eq!(events.next().await, None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

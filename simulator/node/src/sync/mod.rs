@@ -51,8 +51,14 @@ pub(crate) struct PodMemory {
     just_failed: HashSet<String>,
     earlier_runs: HashMap<String, u32>,
     lost: HashMap<String, ContainerStateTerminated>,
-    reported: Option<Value>,
+    reported: Option<Reported>,
     removal_began: bool,
+}
+
+/// The status written last, and the revision of that write.
+struct Reported {
+    status: Value,
+    revision: u64,
 }
 
 struct Retry {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
+use lab_api::pods::pod_condition;
 use lab_engine::{ContainerState, SandboxStatus};
 use serde_json::{Value, json};
 
-use super::{Pass, PassError, PodMemory};
+use super::{Pass, PassError, PodMemory, Reported};
 use crate::plan::{BACKOFF_RESET, backoff, latest};
 use crate::status::{Observed, Waiting, pod_status};
 
@@ -164,11 +165,10 @@ impl Pass<'_> {
         let Ok(status) = serde_json::to_value(&status) else {
             return Ok(());
         };
-        if memory
-            .reported
-            .as_ref()
-            .is_some_and(|reported| same_but_for_times(reported, &status))
-        {
+        let reported = memory.reported.as_ref();
+        let known = reported.is_some_and(|reported| same_but_for_times(&reported.status, &status));
+        let overruled = reported.is_some_and(|reported| overruled(self.pod, reported, &status));
+        if known && !overruled {
             return Ok(());
         }
         let patch =
@@ -183,13 +183,38 @@ impl Pass<'_> {
             )
             .await;
         match written {
-            Ok(_) => memory.reported = Some(status),
+            Ok(pod) => {
+                memory.reported = Some(Reported {
+                    status,
+                    revision: revision(&pod),
+                })
+            }
             // Gone, or replaced by a namesake: the watch will say.
             Err(kube::Error::Api(refused)) if refused.code == 404 || refused.code == 409 => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
+}
+
+/// True where somebody else wrote another readiness after our last write: the control plane takes
+/// pods of a silent node for not ready, and does not take that back when the node returns.
+fn overruled(pod: &Pod, reported: &Reported, status: &Value) -> bool {
+    let ours = status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Ready")
+        .and_then(|condition| condition["status"].as_str());
+    let theirs = pod_condition(pod, "Ready").map(|condition| condition.status.as_str());
+    revision(pod) > reported.revision && theirs.is_some() && theirs != ours
+}
+
+/// Revisions of this API server are numbers that grow.
+fn revision(pod: &Pod) -> u64 {
+    pod.resource_version()
+        .and_then(|revision| revision.parse().ok())
+        .unwrap_or(0)
 }
 
 /// A merge patch keeps what it does not name, so what must vanish is named as null.
@@ -218,4 +243,38 @@ fn same_but_for_times(one: &Value, two: &Value) -> bool {
         status
     }
     strip(one) == strip(two)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(revision: &str, ready: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"resourceVersion": revision},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }))
+        .unwrap()
+    }
+
+    #[track_caller]
+    fn case(pod: &Pod, expected: bool) {
+        let status = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let reported = Reported {
+            status: status.clone(),
+            revision: 10,
+        };
+        assert_eq!(overruled(pod, &reported, &status), expected);
+    }
+
+    #[test]
+    fn a_readiness_that_was_taken_away_is_given_back() {
+        case(&pod("11", "False"), true);
+    }
+
+    #[test]
+    fn an_old_view_of_the_pod_is_no_contradiction() {
+        case(&pod("9", "False"), false);
+        case(&pod("11", "True"), false);
+    }
 }
