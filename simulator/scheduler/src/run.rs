@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Binding, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
@@ -94,12 +95,14 @@ struct Outlet {
     /// rather than wait: an event is a courtesy, and must not slow down the work it tells of.
     placed: Recorder,
     failed: Recorder,
+    context: Context,
 }
 
 /// How a binding went.
 struct Bound {
     pod: Arc<PodInfo>,
     node: Arc<str>,
+    decided: Timestamp,
     result: Result<IgnoredAny, kube::Error>,
 }
 
@@ -110,6 +113,7 @@ impl Outlet {
             conditions: Conditions::start(client.clone(), context.clone()),
             placed: recorder(),
             failed: recorder(),
+            context: context.clone(),
             client,
         }
     }
@@ -117,7 +121,8 @@ impl Outlet {
     fn carry_out(&self, brain: &mut Brain, attempt: Attempt, bindings: &mut JoinSet<Bound>) {
         match attempt {
             Attempt::Bind { pod, node } => {
-                bindings.spawn(bind(self.client.clone(), pod, node));
+                let decided = self.context.now();
+                bindings.spawn(bind(self.client.clone(), pod, node, decided));
             }
             Attempt::Unschedulable {
                 pod,
@@ -135,12 +140,19 @@ impl Outlet {
     }
 
     fn settle(&self, brain: &mut Brain, done: Result<Bound, tokio::task::JoinError>) {
-        let Bound { pod, node, result } = done.expect("a binding neither panics nor is aborted");
+        let Bound {
+            pod,
+            node,
+            decided,
+            result,
+        } = done.expect("a binding neither panics nor is aborted");
         let name = format!("{}/{}", pod.namespace, pod.name);
         match result {
             Ok(_) => {
                 let message = format!("Successfully assigned {name} to {node}");
-                self.placed.normal(&pod.reference(), "Scheduled", message);
+                // The node may have begun before the answer came here.
+                let placed = self.placed.at(decided);
+                placed.normal(&pod.reference(), "Scheduled", message);
             }
             Err(error) => {
                 tracing::debug!(pod = %name, %node, %error, "binding failed");
@@ -151,7 +163,12 @@ impl Outlet {
 }
 
 /// <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/binding-v1/>
-async fn bind(client: kube::Client, pod: Arc<PodInfo>, node: Arc<str>) -> Bound {
+async fn bind(
+    client: kube::Client,
+    pod: Arc<PodInfo>,
+    node: Arc<str>,
+    decided: Timestamp,
+) -> Bound {
     let binding = Binding {
         metadata: ObjectMeta {
             name: Some(pod.name.to_string()),
@@ -171,5 +188,10 @@ async fn bind(client: kube::Client, pod: Arc<PodInfo>, node: Arc<str>) -> Bound 
     let result = pods
         .create_subresource("binding", &pod.name, &PostParams::default(), &binding)
         .await;
-    Bound { pod, node, result }
+    Bound {
+        pod,
+        node,
+        decided,
+        result,
+    }
 }
