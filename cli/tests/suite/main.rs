@@ -17,6 +17,7 @@ mod wait;
 mod bad_input;
 mod docker_engine;
 mod durability;
+mod labs;
 mod offline;
 mod process_engine;
 mod registry;

@@ -274,8 +274,8 @@ messages! {
 
         // Images.
         OldDigestRunning "old-digest-running" { image, pods }
-        en: "{image} in the registry is not what these pods run: {pods} (was it pushed again after they started?)",
-        fr: "{image} dans le registre n’est pas ce qu’exécutent ces pods : {pods} (a-t-elle été repoussée après leur démarrage ?)",
+        en: "{image} in the registry is not what these pods run: {pods} (was it pushed again later, or did a node keep an older image of that name?)",
+        fr: "{image} dans le registre n’est pas ce qu’exécutent ces pods : {pods} (a-t-elle été repoussée depuis, ou un nœud a-t-il gardé une image plus ancienne du même nom ?)",
         look: "kubectl describe pods";
 
         // Replacement.
