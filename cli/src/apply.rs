@@ -10,18 +10,34 @@ use serde_json::Value;
 ///
 /// # Errors
 /// Naming the object that was refused.
-pub(crate) async fn apply(client: &Client, namespace: &str, yaml: &str) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn apply(
+    client: &Client,
+    namespace: &str,
+    yaml: &str,
+) -> anyhow::Result<Vec<String>> {
     let discovery = Discovery::new(client.clone()).run().await?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).context("a manifest is not YAML")?;
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(yaml).context("a manifest is not YAML")?;
     let mut applied = Vec::new();
     for document in documents.into_iter().filter(|document| !document.is_null()) {
-        let object: DynamicObject = serde_json::from_value(document).context("a manifest is no Kubernetes object")?;
-        let types = object.types.clone().context("a manifest lacks apiVersion and kind")?;
+        let object: DynamicObject =
+            serde_json::from_value(document).context("a manifest is no Kubernetes object")?;
+        let types = object
+            .types
+            .clone()
+            .context("a manifest lacks apiVersion and kind")?;
         let gvk = kube::core::GroupVersionKind::try_from(&types)?;
-        let (resource, capabilities) = discovery
-            .resolve_gvk(&gvk)
-            .with_context(|| format!("the cluster does not serve {} {}", types.api_version, types.kind))?;
-        let name = object.metadata.name.clone().context("a manifest lacks metadata.name")?;
+        let (resource, capabilities) = discovery.resolve_gvk(&gvk).with_context(|| {
+            format!(
+                "the cluster does not serve {} {}",
+                types.api_version, types.kind
+            )
+        })?;
+        let name = object
+            .metadata
+            .name
+            .clone()
+            .context("a manifest lacks metadata.name")?;
         let api: Api<DynamicObject> = match capabilities.scope {
             Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, &resource),
             Scope::Cluster => Api::all_with(client.clone(), &resource),

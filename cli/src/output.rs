@@ -36,7 +36,10 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// An error with its causes, each once, on standard error.
 pub(crate) fn report(error: &anyhow::Error) {
     let mut said = error.to_string();
-    note(format_args!("{} {said}", style("error:").for_stderr().red().bold()));
+    note(format_args!(
+        "{} {said}",
+        style("error:").for_stderr().red().bold()
+    ));
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         if !said.contains(&cause) {
@@ -83,7 +86,11 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
         let mut text = String::new();
         for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
             let last = at + 1 == cells.len();
-            let padding = if last { 0 } else { width - measure_text_width(cell) + 3 };
+            let padding = if last {
+                0
+            } else {
+                width - measure_text_width(cell) + 3
+            };
             text.push_str(&look.apply_to(cell).to_string());
             text.push_str(&" ".repeat(padding));
         }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use console::{pad_str, style, Alignment};
+use console::{Alignment, pad_str, style};
 use indicatif::{ProgressBar, ProgressStyle};
 use lab_cluster::provider::Progress;
 
@@ -22,10 +22,14 @@ impl Shown {
     /// A display that says nothing yet.
     pub(crate) fn new() -> Self {
         let spinner = ProgressBar::new_spinner();
-        let look = ProgressStyle::with_template("  {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let look = ProgressStyle::with_template("  {spinner} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
         spinner.set_style(look);
         spinner.enable_steady_tick(Duration::from_millis(80));
-        Self { spinner, under_way: Mutex::default() }
+        Self {
+            spinner,
+            under_way: Mutex::default(),
+        }
     }
 
     /// Takes the spinner away.
@@ -35,7 +39,11 @@ impl Shown {
 
     fn print(&self, text: &str) {
         // A spinner that is hidden (no terminal) swallows what is printed through it.
-        if self.spinner.is_hidden() { output::note(text) } else { self.spinner.println(text) }
+        if self.spinner.is_hidden() {
+            output::note(text)
+        } else {
+            self.spinner.println(text)
+        }
     }
 
     fn show(&self, change: impl FnOnce(&mut Vec<String>)) {
@@ -56,7 +64,10 @@ impl Progress for Shown {
         let name = pad_str(part, NAME_WIDTH, Alignment::Left, None);
         let time = pad_str(&milliseconds(took), 9, Alignment::Right, None).into_owned();
         let mark = style("✓").for_stderr().green();
-        let text = format!("  {mark} {name} {time}   {}", style(note).for_stderr().dim());
+        let text = format!(
+            "  {mark} {name} {time}   {}",
+            style(note).for_stderr().dim()
+        );
         self.print(text.trim_end());
     }
 }

@@ -12,7 +12,11 @@ use crate::cli::{ClusterArgs, DeleteArgs};
 use crate::output::line;
 
 pub(crate) async fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
-    let DeleteArgs { cluster: ClusterArgs { name }, all, yes } = args;
+    let DeleteArgs {
+        cluster: ClusterArgs { name },
+        all,
+        yes,
+    } = args;
     let home = Home::from_env()?;
     let names = if all { home.names() } else { vec![name] };
     if names.is_empty() {
@@ -24,7 +28,9 @@ pub(crate) async fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     for name in names {
-        lifecycle::delete(&home, &name).await.with_context(|| format!("failed to delete cluster {name:?}"))?;
+        lifecycle::delete(&home, &name)
+            .await
+            .with_context(|| format!("failed to delete cluster {name:?}"))?;
         line(format_args!("Cluster {name:?} is deleted."));
     }
     Ok(ExitCode::SUCCESS)
@@ -32,8 +38,14 @@ pub(crate) async fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
 
 fn confirmed(names: &[String]) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("this would delete {}; say --yes where nobody can be asked", names.join(", "));
+        bail!(
+            "this would delete {}; say --yes where nobody can be asked",
+            names.join(", ")
+        );
     }
     let question = format!("Delete {}?", names.join(", "));
-    Ok(Confirm::new().with_prompt(question).default(false).interact()?)
+    Ok(Confirm::new()
+        .with_prompt(question)
+        .default(false)
+        .interact()?)
 }

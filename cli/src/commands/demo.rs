@@ -10,12 +10,15 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
 use lab_cluster::config::ClusterSpec;
 use lab_cluster::lifecycle::{self, StartOptions};
 use lab_cluster::record::{Home, Record};
 use lab_cluster::status::Addresses;
 use rust_embed::RustEmbed;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::apply::apply;
@@ -39,23 +42,46 @@ const LOOK: Duration = Duration::from_millis(10);
 struct Hello;
 
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    let DemoArgs { engine, name, keep, language: LanguageArgs { lang } } = args;
+    let DemoArgs {
+        engine,
+        name,
+        keep,
+        language: LanguageArgs { lang },
+    } = args;
     let home = Home::from_env()?;
     if home.cluster(&name).exists() {
-        bail!("there is a cluster {name:?} already; delete it (devops-lab delete --name {name}) or tour with another --name");
+        bail!(
+            "there is a cluster {name:?} already; delete it (devops-lab delete --name {name}) or tour with another --name"
+        );
     }
     let began = Instant::now();
-    let tour = Tour { home: &home, name: &name, lang };
+    let tour = Tour {
+        home: &home,
+        name: &name,
+        lang,
+    };
+    // As in `start`: before anything is made.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let outcome = tokio::select! {
         outcome = tour.run(start::kind(engine)) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
     };
     if keep && outcome.is_ok() {
         blank();
-        line(format_args!("The cluster stays. Look around: {}", strong(&format!("eval \"$(devops-lab env --name {name})\"; kubectl get all"))));
-        line(format_args!("Remove it with: {}", strong(&format!("devops-lab delete --name {name}"))));
+        line(format_args!(
+            "The cluster stays. Look around: {}",
+            strong(&format!(
+                "eval \"$(devops-lab env --name {name})\"; kubectl get all"
+            ))
+        ));
+        line(format_args!(
+            "Remove it with: {}",
+            strong(&format!("devops-lab delete --name {name}"))
+        ));
     } else if home.cluster(&name).exists() {
-        lifecycle::delete(&home, &name).await.context("failed to clean up after the tour")?;
+        lifecycle::delete(&home, &name)
+            .await
+            .context("failed to clean up after the tour")?;
         line(faint("The cluster is gone again; nothing is left of it."));
     }
     let passed = outcome?;
@@ -63,9 +89,16 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let time = milliseconds(began.elapsed());
     if passed {
         line(good(&format!("The tour took {time}.")));
-        line(format_args!("Your turn: {}", strong("devops-lab start 3 && devops-lab lab next")));
+        line(format_args!(
+            "Your turn: {}",
+            strong("devops-lab start 3 && devops-lab lab next")
+        ));
     }
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 struct Tour<'a> {
@@ -80,15 +113,27 @@ impl Tour<'_> {
         let image = self.image(&record).await?;
         self.deploy(&record, &image).await?;
         self.traffic(&record).await?;
+        self.kill_one(&record).await?;
         self.check(&record).await
     }
 
-    async fn cluster(&self, engine: Option<lab_cluster::config::EngineKind>) -> anyhow::Result<Record> {
-        chapter(1, "A cluster of three nodes", "nodes, a load balancer, an image registry, a Kubernetes API");
+    async fn cluster(
+        &self,
+        engine: Option<lab_cluster::config::EngineKind>,
+    ) -> anyhow::Result<Record> {
+        chapter(
+            1,
+            "A cluster of three nodes",
+            "nodes, a load balancer, an image registry, a Kubernetes API",
+        );
         let began = Instant::now();
         let options = StartOptions {
             name: self.name.to_owned(),
-            spec: ClusterSpec { nodes: Some(3), engine, ..ClusterSpec::default() },
+            spec: ClusterSpec {
+                nodes: Some(3),
+                engine,
+                ..ClusterSpec::default()
+            },
             kubeconfig: None,
         };
         let progress = Shown::new();
@@ -96,26 +141,42 @@ impl Tour<'_> {
         progress.finish();
         let reason = report.engine_reason.unwrap_or_default();
         let engine = report.record.engine.as_str();
-        told(&format!("three nodes are Ready on the {engine} engine after {}", milliseconds(began.elapsed())));
+        told(&format!(
+            "three nodes are Ready on the {engine} engine after {}",
+            milliseconds(began.elapsed())
+        ));
         line(faint(&format!("    ({reason})")));
         Ok(report.record)
     }
 
     async fn image(&self, record: &Record) -> anyhow::Result<String> {
-        chapter(2, "An application, built and pushed", "a few lines of JavaScript on a base image that this program brings");
-        let directory = tempfile::tempdir().context("failed to make a directory for the application")?;
+        chapter(
+            2,
+            "An application, built and pushed",
+            "a few lines of JavaScript on a base image that this program brings",
+        );
+        let directory =
+            tempfile::tempdir().context("failed to make a directory for the application")?;
         for file in Hello::iter() {
             let path = directory.path().join(&*file);
             let content = Hello::get(&file).context("an embedded file vanished")?;
             if let Some(parent) = path.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            std::fs::write(&path, content.data).with_context(|| format!("failed to write {}", path.display()))?;
+            std::fs::write(&path, content.data)
+                .with_context(|| format!("failed to write {}", path.display()))?;
         }
         let tag = format!("localhost:{}/hello:1.0.0", record.ports.registry);
         let began = Instant::now();
         let dockerfile = image::dockerfile_of(directory.path());
-        image::build_from(self.home, directory.path(), &dockerfile, &tag, BTreeMap::new()).await?;
+        image::build_from(
+            self.home,
+            directory.path(),
+            &dockerfile,
+            &tag,
+            BTreeMap::new(),
+        )
+        .await?;
         told(&format!("built {tag} in {}", milliseconds(began.elapsed())));
         lab_cluster::registry::verify(record).await?;
         image::push_image(self.home, &tag).await?;
@@ -123,12 +184,18 @@ impl Tour<'_> {
     }
 
     async fn deploy(&self, record: &Record, image: &str) -> anyhow::Result<()> {
-        chapter(3, "Three replicas behind the load balancer", "Deployment, Service and HTTPRoute, as in any Kubernetes cluster");
+        chapter(
+            3,
+            "Three replicas behind the load balancer",
+            "Deployment, Service and HTTPRoute, as in any Kubernetes cluster",
+        );
         let client = lifecycle::client(record)?;
         let began = Instant::now();
         for file in ["k8s/deployment.yaml", "k8s/service.yaml", "k8s/route.yaml"] {
-            let content = Hello::get(file).with_context(|| format!("{file} is not part of the application"))?;
-            let yaml = String::from_utf8_lossy(&content.data).replace("localhost:5001/hello:1.0.0", image);
+            let content = Hello::get(file)
+                .with_context(|| format!("{file} is not part of the application"))?;
+            let yaml =
+                String::from_utf8_lossy(&content.data).replace("localhost:5001/hello:1.0.0", image);
             for applied in apply(&client, "default", &yaml).await? {
                 told(&applied);
             }
@@ -140,17 +207,27 @@ impl Tour<'_> {
                 break;
             }
             if began.elapsed() > AVAILABLE_LIMIT {
-                bail!("the replicas are not available after {} s: devops-lab check says why", AVAILABLE_LIMIT.as_secs());
+                bail!(
+                    "the replicas are not available after {} s: devops-lab check says why",
+                    AVAILABLE_LIMIT.as_secs()
+                );
             }
             sleep(LOOK).await;
         }
-        told(&format!("three replicas are available {} after the first manifest", milliseconds(began.elapsed())));
+        told(&format!(
+            "three replicas are available {} after the first manifest",
+            milliseconds(began.elapsed())
+        ));
         Ok(())
     }
 
     async fn traffic(&self, record: &Record) -> anyhow::Result<()> {
         let address = Addresses::of(record).production;
-        chapter(4, "Requests through the load balancer", &format!("{REQUESTS} requests to {address}/"));
+        chapter(
+            4,
+            "Requests through the load balancer",
+            &format!("{REQUESTS} requests to {address}/"),
+        );
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let began = Instant::now();
         let mut shares = BTreeMap::<String, usize>::new();
@@ -161,18 +238,26 @@ impl Tour<'_> {
             if !status.is_success() {
                 // The route may still be on its way to the load balancer.
                 if began.elapsed() > Duration::from_secs(10) {
-                    bail!("the load balancer answers {status}: {}", String::from_utf8_lossy(&body));
+                    bail!(
+                        "the load balancer answers {status}: {}",
+                        String::from_utf8_lossy(&body)
+                    );
                 }
                 sleep(LOOK).await;
                 continue;
             }
-            let answer: serde_json::Value = serde_json::from_slice(&body).context("the answer is not JSON")?;
+            let answer: serde_json::Value =
+                serde_json::from_slice(&body).context("the answer is not JSON")?;
             let pod = answer["pod"].as_str().unwrap_or("?");
             let node = answer["node"].as_str().unwrap_or("?");
             *shares.entry(format!("{pod} on {node}")).or_default() += 1;
         }
         for (pod, count) in &shares {
-            line(format_args!("    {:<34} {} {count}", pod, "█".repeat(*count)));
+            line(format_args!(
+                "    {:<34} {} {count}",
+                pod,
+                "█".repeat(*count)
+            ));
         }
         if shares.len() != 3 {
             bail!("{} of three replicas answered", shares.len());
@@ -180,10 +265,57 @@ impl Tour<'_> {
         Ok(())
     }
 
+    async fn kill_one(&self, record: &Record) -> anyhow::Result<()> {
+        chapter(
+            5,
+            "One of them dies",
+            "kubectl delete pod, while requests keep coming",
+        );
+        let address = Addresses::of(record).production;
+        let pods: Api<Pod> = Api::default_namespaced(lifecycle::client(record)?);
+        let ours = ListParams::default().labels("app=hello");
+        let before = pods.list(&ours).await?;
+        let victim = before.iter().next().context("there is no pod to kill")?.name_any();
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let began = Instant::now();
+        pods.delete(&victim, &DeleteParams::default()).await?;
+        told(&format!("pod/{victim} is told to go"));
+        let (mut answered, mut failed) = (0_usize, 0_usize);
+        loop {
+            match client.get(format!("{address}/").parse()?).await {
+                Ok(response) if response.status().is_success() => answered += 1,
+                Ok(_) | Err(_) => failed += 1,
+            }
+            let now = pods.list(&ours).await?;
+            let ready = now.iter().filter(|pod| pod.name_any() != victim && is_ready(pod)).count();
+            if ready == 3 {
+                break;
+            }
+            if began.elapsed() > AVAILABLE_LIMIT {
+                bail!("no replacement is ready after {} s", AVAILABLE_LIMIT.as_secs());
+            }
+        }
+        told(&format!(
+            "another one is ready after {}; meanwhile {answered} requests were answered and {failed} failed",
+            milliseconds(began.elapsed())
+        ));
+        Ok(())
+    }
+
     async fn check(&self, record: &Record) -> anyhow::Result<bool> {
-        chapter(5, "The check that a learner would run", "devops-lab check deploy-three-replicas");
+        chapter(
+            6,
+            "The check that a learner would run",
+            "devops-lab check deploy-three-replicas",
+        );
         check::check_step(record, LAB, None, self.lang.as_deref()).await
     }
+}
+
+/// True where the pod's Ready condition is True.
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn chapter(number: usize, title: &str, about: &str) {

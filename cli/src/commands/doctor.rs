@@ -16,11 +16,21 @@ pub(crate) async fn run(args: OutputArgs) -> anyhow::Result<ExitCode> {
         Format::Text => print(&findings),
     }
     let worst = findings.iter().map(|finding| finding.grade).max();
-    Ok(if worst == Some(Grade::Problem) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if worst == Some(Grade::Problem) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn print(findings: &[Finding]) {
-    for Finding { subject, grade, found, fix } in findings {
+    for Finding {
+        subject,
+        grade,
+        found,
+        fix,
+    } in findings
+    {
         let mark = match grade {
             Grade::Ok => good("✓"),
             Grade::Warning => warn("!"),
@@ -32,7 +42,12 @@ fn print(findings: &[Finding]) {
         }
     }
     blank();
-    let count = |wanted| findings.iter().filter(|finding| finding.grade == wanted).count();
+    let count = |wanted| {
+        findings
+            .iter()
+            .filter(|finding| finding.grade == wanted)
+            .count()
+    };
     match (count(Grade::Problem), count(Grade::Warning)) {
         (0, 0) => line(good("Everything is ready for class.")),
         (0, warnings) => line(format_args!("Ready for class, with {warnings} remark(s).")),

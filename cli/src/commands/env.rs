@@ -16,7 +16,12 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
     let path = dir.join("kubeconfig");
     write_atomically(&path, kubeconfig::standalone(&record).as_bytes(), 0o600)
         .with_context(|| format!("failed to write {}", path.display()))?;
-    let Addresses { production, test, registry, .. } = Addresses::of(&record);
+    let Addresses {
+        production,
+        test,
+        registry,
+        ..
+    } = Addresses::of(&record);
     for (variable, value) in [
         ("KUBECONFIG", path.display().to_string()),
         ("DEVOPS_LAB_CLUSTER", name.clone()),

@@ -27,11 +27,19 @@ pub(crate) async fn run(command: ImageCommand) -> anyhow::Result<ExitCode> {
 }
 
 async fn build_image(args: BuildArgs) -> anyhow::Result<()> {
-    let BuildArgs { directory, tag, file, build_arg, push } = args;
+    let BuildArgs {
+        directory,
+        tag,
+        file,
+        build_arg,
+        push,
+    } = args;
     let home = Home::from_env()?;
     let file = file.unwrap_or_else(|| directory.join("Dockerfile"));
     let arguments = build_arg.iter().map(|pair| {
-        let (name, value) = pair.split_once('=').with_context(|| format!("--build-arg {pair:?} is not NAME=VALUE"))?;
+        let (name, value) = pair
+            .split_once('=')
+            .with_context(|| format!("--build-arg {pair:?} is not NAME=VALUE"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
     let arguments = arguments.collect::<anyhow::Result<_>>()?;
@@ -42,7 +50,11 @@ async fn build_image(args: BuildArgs) -> anyhow::Result<()> {
             None => note(&remark.text),
         }
     }
-    line(format_args!("Built {tag}  {}  {}", HumanBytes(built.size_bytes), built.config_digest));
+    line(format_args!(
+        "Built {tag}  {}  {}",
+        HumanBytes(built.size_bytes),
+        built.config_digest
+    ));
     if push {
         push_image(&home, &tag).await?;
     }
@@ -58,14 +70,21 @@ pub(super) async fn build_from(
     build_args: BTreeMap<String, String>,
 ) -> anyhow::Result<BuiltImage> {
     let tag = ImageRef::parse(tag)?;
-    let registry = tag.is_local_registry().then(|| RegistryClient::new(tag.registry()));
-    let bases = BaseImages { runtime_executable: Some(std::env::current_exe()?), registry };
+    let registry = tag
+        .is_local_registry()
+        .then(|| RegistryClient::new(tag.registry()));
+    let bases = BaseImages {
+        runtime_executable: Some(std::env::current_exe()?),
+        registry,
+    };
     let request = BuildRequest {
         context_dir: directory.to_owned(),
         dockerfile: dockerfile.to_owned(),
         tag,
         build_args,
-        source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()),
+        source_date_epoch: std::env::var("SOURCE_DATE_EPOCH")
+            .ok()
+            .and_then(|text| text.parse().ok()),
     };
     Ok(build(&request, &bases, &Layout::open(&home.images())?).await?)
 }
@@ -82,11 +101,23 @@ pub(super) async fn push_image(home: &Home, image: &str) -> anyhow::Result<()> {
     let layout = Layout::open(&home.images())?;
     let client = RegistryClient::new(name.registry());
     let digest = push(&layout, &name, &client, &|progress| match progress {
-        PushProgress::BlobSent { digest, sent_bytes, size_bytes } if sent_bytes == size_bytes => {
-            note(format_args!("  pushed   {}  {}", short(digest.as_str()), HumanBytes(size_bytes)));
+        PushProgress::BlobSent {
+            digest,
+            sent_bytes,
+            size_bytes,
+        } if sent_bytes == size_bytes => {
+            note(format_args!(
+                "  pushed   {}  {}",
+                short(digest.as_str()),
+                HumanBytes(size_bytes)
+            ));
         }
         PushProgress::BlobExists { digest, size_bytes } => {
-            note(format_args!("  present  {}  {}", short(digest.as_str()), HumanBytes(size_bytes)));
+            note(format_args!(
+                "  present  {}  {}",
+                short(digest.as_str()),
+                HumanBytes(size_bytes)
+            ));
         }
         PushProgress::BlobSent { .. } | PushProgress::Done { .. } => {}
     })
@@ -110,7 +141,10 @@ struct Listed {
 }
 
 async fn list(args: ImageLsArgs) -> anyhow::Result<()> {
-    let ImageLsArgs { cluster: ClusterArgs { name }, output: OutputArgs { output } } = args;
+    let ImageLsArgs {
+        cluster: ClusterArgs { name },
+        output: OutputArgs { output },
+    } = args;
     let (_, record) = super::open(&name)?;
     lab_cluster::registry::verify(&record).await?;
     let host = format!("localhost:{}", record.ports.registry);
@@ -119,27 +153,44 @@ async fn list(args: ImageLsArgs) -> anyhow::Result<()> {
     for repository in client.catalog().await? {
         for tag in client.tags(&repository).await? {
             let (manifest, digest) = describe(&client, &repository, &tag).await?;
-            images.push(Listed { image: format!("{host}/{repository}:{tag}"), digest, size_bytes: manifest });
+            images.push(Listed {
+                image: format!("{host}/{repository}:{tag}"),
+                digest,
+                size_bytes: manifest,
+            });
         }
     }
     match output {
         Format::Json => json(&images),
         Format::Text if images.is_empty() => {
-            line(format_args!("The registry {host} is empty. Push something: devops-lab image build -t {host}/hello:1.0.0 --push DIRECTORY"));
+            line(format_args!(
+                "The registry {host} is empty. Push something: devops-lab image build -t {host}/hello:1.0.0 --push DIRECTORY"
+            ));
             Ok(())
         }
         Format::Text => {
             let row = |image: &Listed| {
-                vec![image.image.clone(), short(&image.digest).to_owned(), HumanBytes(image.size_bytes).to_string()]
+                vec![
+                    image.image.clone(),
+                    short(&image.digest).to_owned(),
+                    HumanBytes(image.size_bytes).to_string(),
+                ]
             };
-            table(&["IMAGE", "DIGEST", "SIZE"], &images.iter().map(row).collect::<Vec<_>>());
+            table(
+                &["IMAGE", "DIGEST", "SIZE"],
+                &images.iter().map(row).collect::<Vec<_>>(),
+            );
             Ok(())
         }
     }
 }
 
 /// Size and digest of a tagged image.
-async fn describe(client: &RegistryClient, repository: &str, tag: &str) -> anyhow::Result<(u64, String)> {
+async fn describe(
+    client: &RegistryClient,
+    repository: &str,
+    tag: &str,
+) -> anyhow::Result<(u64, String)> {
     let (fetched, manifest) = client.image_manifest(repository, tag).await?;
     let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
     Ok((layers + manifest.config.size, fetched.digest.to_string()))

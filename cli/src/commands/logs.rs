@@ -10,7 +10,12 @@ use crate::cli::{ClusterArgs, LogsArgs};
 use crate::output::{note, raw};
 
 pub(crate) async fn run(args: LogsArgs) -> anyhow::Result<ExitCode> {
-    let LogsArgs { component, cluster: ClusterArgs { name }, follow, tail } = args;
+    let LogsArgs {
+        component,
+        cluster: ClusterArgs { name },
+        follow,
+        tail,
+    } = args;
     let (dir, record) = super::open(&name)?;
     let provider = lifecycle::provider(&record, &dir).await?;
     if record.engine != EngineKind::Docker && matches!(component.as_str(), "gateway" | "registry") {

@@ -8,6 +8,7 @@ use lab_cluster::kubeconfig;
 use lab_cluster::lifecycle::{self, DEFAULT_NAME, StartOptions, StartReport, Started};
 use lab_cluster::record::Home;
 use lab_cluster::status::Addresses;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{EngineChoice, StartArgs, StartName};
 use crate::output::{blank, faint, good, line, note, strong};
@@ -19,9 +20,12 @@ pub(crate) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
     let name = options.name.clone();
     let existed = home.cluster(&name).exists();
     let progress = Shown::new();
+    // Listening begins before anything is made: until then, Ctrl-C would end this program on the
+    // spot and leave what was begun.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let outcome = tokio::select! {
         outcome = lifecycle::start(&home, options, &progress) => Some(outcome),
-        _ = tokio::signal::ctrl_c() => None,
+        _ = interrupt.recv() => None,
     };
     progress.finish();
     match outcome {
@@ -39,7 +43,9 @@ pub(crate) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
 /// A cluster that was being made is taken away again; one that was there stays.
 async fn interrupted(home: &Home, name: &str, existed: bool) -> anyhow::Result<()> {
     if existed {
-        note(format_args!("Interrupted. Cluster {name:?} was there before and stays; `devops-lab start --name {name}` goes on."));
+        note(format_args!(
+            "Interrupted. Cluster {name:?} was there before and stays; `devops-lab start --name {name}` goes on."
+        ));
         return Ok(());
     }
     note("Interrupted: removing what was begun …");
@@ -52,9 +58,18 @@ async fn interrupted(home: &Home, name: &str, existed: bool) -> anyhow::Result<(
 
 /// The flags over the cluster file.
 fn options(args: StartArgs) -> anyhow::Result<StartOptions> {
-    let StartArgs { nodes, cluster: StartName { name }, engine, speed, config, no_kubeconfig } = args;
+    let StartArgs {
+        nodes,
+        cluster: StartName { name },
+        engine,
+        speed,
+        config,
+        no_kubeconfig,
+    } = args;
     let file = config.map(|path| ClusterFile::read(&path)).transpose()?;
-    let (file_name, file_spec) = file.map_or((None, ClusterSpec::default()), |file| (file.metadata.name, file.spec));
+    let (file_name, file_spec) = file.map_or((None, ClusterSpec::default()), |file| {
+        (file.metadata.name, file.spec)
+    });
     let engine = match engine {
         Some(EngineChoice::Auto) => None,
         Some(choice) => kind(choice),
@@ -66,14 +81,20 @@ fn options(args: StartArgs) -> anyhow::Result<StartOptions> {
         bail!("{problem}");
     }
     Ok(StartOptions {
-        name: name.or(file_name).unwrap_or_else(|| DEFAULT_NAME.to_owned()),
+        name: name
+            .or(file_name)
+            .unwrap_or_else(|| DEFAULT_NAME.to_owned()),
         spec: ClusterSpec {
             nodes: nodes.or(file_spec.nodes),
             engine,
             speed: speed.or(file_spec.speed),
             ..file_spec
         },
-        kubeconfig: if no_kubeconfig { None } else { Some(kubeconfig::default_path()?) },
+        kubeconfig: if no_kubeconfig {
+            None
+        } else {
+            Some(kubeconfig::default_path()?)
+        },
     })
 }
 
@@ -88,7 +109,12 @@ pub(super) fn kind(choice: EngineChoice) -> Option<EngineKind> {
 }
 
 fn print(report: &StartReport) {
-    let StartReport { record, started, engine_reason, moved } = report;
+    let StartReport {
+        record,
+        started,
+        engine_reason,
+        moved,
+    } = report;
     let name = &record.name;
     let nodes = match record.nodes.len() {
         1 => "1 node".to_owned(),
@@ -97,9 +123,16 @@ fn print(report: &StartReport) {
     let engine = record.engine.as_str();
     let headline = match started {
         Started::Created => format!("Cluster {name:?} is up: {nodes} on the {engine} engine"),
-        Started::Unchanged => format!("Cluster {name:?} runs already: {nodes} on the {engine} engine; nothing to do"),
-        Started::Resumed(parts) => format!("Cluster {name:?} is back: started {}", parts.join(", ")),
-        Started::Resized { added, removed } => format!("Cluster {name:?} has {nodes} now{}", changes(added, removed)),
+        Started::Unchanged => {
+            format!("Cluster {name:?} runs already: {nodes} on the {engine} engine; nothing to do")
+        }
+        Started::Resumed(parts) => {
+            format!("Cluster {name:?} is back: started {}", parts.join(", "))
+        }
+        Started::Resized { added, removed } => format!(
+            "Cluster {name:?} has {nodes} now{}",
+            changes(added, removed)
+        ),
     };
     blank();
     line(good(&headline));
@@ -107,30 +140,56 @@ fn print(report: &StartReport) {
         line(faint(&format!("({reason})")));
     }
     for moved in moved {
-        line(format_args!("Port {} for the {} is in use; {} was taken and is kept.", moved.from, moved.part, moved.to));
+        line(format_args!(
+            "Port {} for the {} is in use; {} was taken and is kept.",
+            moved.from, moved.part, moved.to
+        ));
     }
     blank();
-    let Addresses { api, production, test, registry } = Addresses::of(record);
+    let Addresses {
+        api,
+        production,
+        test,
+        registry,
+    } = Addresses::of(record);
     line(format_args!("  Kubernetes API        {api}"));
     line(format_args!("  Production listener   {production}"));
     line(format_args!("  Test listener         {test}"));
     line(format_args!("  Image registry        {registry}"));
     match &record.kubeconfig {
-        Some(path) => line(format_args!("  kubectl context       {}  ({})", kubeconfig::context_name(name), path.display())),
-        None => line(format_args!("  kubectl               eval \"$(devops-lab env{})\"", flag(name))),
+        Some(path) => line(format_args!(
+            "  kubectl context       {}  ({})",
+            kubeconfig::context_name(name),
+            path.display()
+        )),
+        None => line(format_args!(
+            "  kubectl               eval \"$(devops-lab env{})\"",
+            flag(name)
+        )),
     }
     blank();
-    line(format_args!("Next: {}", strong(&format!("devops-lab lab next{}", flag(name)))));
+    line(format_args!(
+        "Next: {}",
+        strong(&format!("devops-lab lab next{}", flag(name)))
+    ));
 }
 
 /// ` --name NAME`, where it must be said.
 fn flag(name: &str) -> String {
-    if name == DEFAULT_NAME { String::new() } else { format!(" --name {name}") }
+    if name == DEFAULT_NAME {
+        String::new()
+    } else {
+        format!(" --name {name}")
+    }
 }
 
 fn changes(added: &[String], removed: &[String]) -> String {
     let part = |verb: &str, names: &[String]| {
-        if names.is_empty() { String::new() } else { format!("; {verb} {}", names.join(", ")) }
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("; {verb} {}", names.join(", "))
+        }
     };
     part("added", added) + &part("removed", removed)
 }

@@ -13,7 +13,11 @@ use crate::output::{bad, blank, faint, good, json, line, strong, table, warn};
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    let StatusArgs { cluster: ClusterArgs { name }, output: OutputArgs { output }, watch } = args;
+    let StatusArgs {
+        cluster: ClusterArgs { name },
+        output: OutputArgs { output },
+        watch,
+    } = args;
     let (dir, _) = super::open(&name)?;
     loop {
         let status = status(&dir).await?;
@@ -27,7 +31,11 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         }
         if !watch {
             let well = status.state == Overall::Running;
-            return Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         tokio::select! {
             () = tokio::time::sleep(WATCH_PAUSE) => {}
@@ -37,14 +45,33 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn print(status: &Status) {
-    let Status { name, engine, speed, state, addresses, context, components, nodes, pods, problem } = status;
+    let Status {
+        name,
+        engine,
+        speed,
+        state,
+        addresses,
+        context,
+        components,
+        nodes,
+        pods,
+        problem,
+    } = status;
     let word = match state {
         Overall::Running => good("running"),
         Overall::Degraded => warn("degraded"),
         Overall::Stopped => bad("stopped"),
     };
-    let pace = if (*speed - 1.0).abs() < f64::EPSILON { String::new() } else { format!(", speed {speed}") };
-    line(format_args!("{} {word} {}", strong(name), faint(&format!("({} engine{pace})", engine.as_str()))));
+    let pace = if (*speed - 1.0).abs() < f64::EPSILON {
+        String::new()
+    } else {
+        format!(", speed {speed}")
+    };
+    line(format_args!(
+        "{} {word} {}",
+        strong(name),
+        faint(&format!("({} engine{pace})", engine.as_str()))
+    ));
     if let Some(problem) = problem {
         line(bad(problem));
     }
@@ -67,25 +94,51 @@ fn print(status: &Status) {
             .iter()
             .map(|node| {
                 let ready = node.status == "Ready";
-                let status = if ready { good(&node.status) } else { bad(&node.status) };
-                let dots = "●".repeat(node.ready_pods.min(40)) + &"○".repeat((node.pods - node.ready_pods).min(40));
-                vec![node.name.clone(), status, node.ip.clone(), format!("{} {dots}", node.pods)]
+                let status = if ready {
+                    good(&node.status)
+                } else {
+                    bad(&node.status)
+                };
+                let dots = "●".repeat(node.ready_pods.min(40))
+                    + &"○".repeat((node.pods - node.ready_pods).min(40));
+                vec![
+                    node.name.clone(),
+                    status,
+                    node.ip.clone(),
+                    format!("{} {dots}", node.pods),
+                ]
             })
             .collect();
-        table(&["NODE", "STATUS", "ADDRESS", "PODS (● ready ○ not)"], &rows);
-        let phases: Vec<_> = pods.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
+        table(
+            &["NODE", "STATUS", "ADDRESS", "PODS (● ready ○ not)"],
+            &rows,
+        );
+        let phases: Vec<_> = pods
+            .iter()
+            .map(|(phase, count)| format!("{count} {phase}"))
+            .collect();
         if !phases.is_empty() {
             line(faint(&format!("pods: {}", phases.join(", "))));
         }
     }
     blank();
-    let Addresses { api, production, test, registry } = addresses;
-    line(format_args!("Kubernetes API {api} · production {production} · test {test} · registry {registry}"));
+    let Addresses {
+        api,
+        production,
+        test,
+        registry,
+    } = addresses;
+    line(format_args!(
+        "Kubernetes API {api} · production {production} · test {test} · registry {registry}"
+    ));
     if let Some(context) = context {
         line(format_args!("kubectl context {context}"));
     }
     if *state != Overall::Running {
         blank();
-        line(format_args!("Next: {}", strong(&format!("devops-lab start --name {name}"))));
+        line(format_args!(
+            "Next: {}",
+            strong(&format!("devops-lab start --name {name}"))
+        ));
     }
 }

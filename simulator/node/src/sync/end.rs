@@ -161,6 +161,16 @@ impl Pass<'_> {
     /// The pod is gone from the API: nothing of it may stay.
     pub(super) async fn remove(&self, memory: &mut PodMemory) -> Result<Outcome, PassError> {
         self.entry.verdicts.clear();
+        if !memory.removal_began {
+            // Deleted by force: the containers are killed unasked, and that too is told.
+            let containers = self.pod.spec.iter().flat_map(|spec| &spec.containers);
+            for container in containers {
+                let message = format!("Stopping container {}", container.name);
+                self.events
+                    .normal(&self.reference_to(container), "Killing", message);
+            }
+            memory.removal_began = true;
+        }
         let sandbox = match memory.sandbox.clone() {
             Some(id) => Some(id),
             None => self.find_sandbox().await?.map(|sandbox| sandbox.id),
