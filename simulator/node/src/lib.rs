@@ -10,6 +10,7 @@
 
 mod agent;
 mod config;
+mod duration;
 mod environment;
 mod handle;
 mod plan;

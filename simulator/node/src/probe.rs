@@ -3,6 +3,7 @@
 //! <https://kubernetes.io/docs/concepts/workloads/pods/probes/>
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -332,7 +333,7 @@ impl Prober {
                 TcpStream::connect(address)
                     .await
                     .map(drop)
-                    .map_err(|error| format!("dial tcp {address}: {error}"))
+                    .map_err(|error| unreachable_text(address, &error))
             } else {
                 Err("gRPC probes are not supported here; use httpGet, tcpSocket or exec".to_owned())
             }
@@ -360,6 +361,17 @@ impl Prober {
     }
 }
 
+/// Why a connection could not be made, in the words that people search for.
+fn unreachable_text(address: SocketAddr, error: &io::Error) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connect: connection reset by peer".to_owned(),
+        io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("dial tcp {address}: {why}")
+}
+
 /// Succeeds on a status from 200 to 399.
 async fn http_get(address: SocketAddr, ip: IpAddr, get: &HTTPGetAction) -> Result<(), String> {
     if get
@@ -377,7 +389,7 @@ async fn http_get(address: SocketAddr, ip: IpAddr, get: &HTTPGetAction) -> Resul
     let url = format!("http://{address}{path}");
     let stream = TcpStream::connect(address)
         .await
-        .map_err(|error| format!("Get \"{url}\": dial tcp {address}: {error}"))?;
+        .map_err(|error| format!("Get \"{url}\": {}", unreachable_text(address, &error)))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| format!("Get \"{url}\": {error}"))?;
@@ -408,5 +420,28 @@ async fn http_get(address: SocketAddr, ip: IpAddr, get: &HTTPGetAction) -> Resul
             "HTTP probe failed with statuscode: {}",
             status.as_u16()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_of_a_port_where_nobody_listens_reads_as_in_kubernetes() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let get = HTTPGetAction {
+            path: Some("/readyz".to_owned()),
+            ..HTTPGetAction::default()
+        };
+        let why = http_get(address, address.ip(), &get).await.unwrap_err();
+        assert_eq!(
+            why,
+            format!(
+                "Get \"http://{address}/readyz\": dial tcp {address}: connect: connection refused"
+            )
+        );
     }
 }

@@ -4,7 +4,7 @@ mod end;
 mod report;
 mod start;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +47,6 @@ pub(crate) struct PodMemory {
     failures: HashMap<String, u32>,
     /// The run whose end was counted last, by container name.
     counted: HashMap<String, ContainerId>,
-    /// Containers whose pull failed in this very pass.
-    just_failed: HashSet<String>,
     earlier_runs: HashMap<String, u32>,
     lost: HashMap<String, ContainerStateTerminated>,
     reported: Option<Reported>,
@@ -64,6 +62,19 @@ struct Reported {
 struct Retry {
     at: Timestamp,
     pause: Duration,
+    /// Until when the failure itself is shown, before it is said to be held back.
+    shown_until: Timestamp,
+}
+
+impl Retry {
+    /// When there is something to do or to say.
+    fn next(&self, now: Timestamp) -> Timestamp {
+        if now < self.shown_until {
+            self.shown_until.min(self.at)
+        } else {
+            self.at
+        }
+    }
 }
 
 /// Why a container could not be started.
@@ -228,7 +239,7 @@ impl Pass<'_> {
     /// When to look again: at the earliest retry or back-off, if any.
     fn next_look(
         &self,
-        memory: &mut PodMemory,
+        memory: &PodMemory,
         wake_at: Option<Timestamp>,
         progressed: bool,
     ) -> Outcome {
@@ -236,14 +247,12 @@ impl Pass<'_> {
             // Starting one container can make the next one due.
             return Outcome::WakeAfter(Duration::ZERO);
         }
-        if !std::mem::take(&mut memory.just_failed).is_empty() {
-            return Outcome::WakeAfter(self.shared.context.scale(SHOW_ERROR));
-        }
-        let retries = memory.retries.values().map(|retry| retry.at);
+        let now = self.now();
+        let retries = memory.retries.values().map(|retry| retry.next(now));
         match retries.chain(wake_at).min() {
             None => Outcome::Settled,
             Some(at) => {
-                let wait = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+                let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
                 Outcome::WakeAfter(wait.max(Duration::from_millis(1)))
             }
         }

@@ -10,6 +10,7 @@ use lab_engine::{ContainerState, SandboxStatus};
 use serde_json::{Value, json};
 
 use super::{Pass, PassError, PodMemory, Reported};
+use crate::duration;
 use crate::plan::{BACKOFF_RESET, backoff, latest};
 use crate::status::{Observed, Waiting, pod_status};
 
@@ -45,30 +46,10 @@ impl Pass<'_> {
         }
     }
 
-    /// The image that a container of the pod asks for.
-    fn image_of(&self, container: &str) -> &str {
-        let spec = self.pod.spec.as_ref();
-        let init = spec.and_then(|spec| spec.init_containers.as_ref());
-        let all = spec.map(|spec| &spec.containers).into_iter().chain(init);
-        let found = all.flatten().find(|candidate| candidate.name == container);
-        found
-            .and_then(|container| container.image.as_deref())
-            .unwrap_or_default()
-    }
-
     /// Turns waits that outlast this pass into the reasons that people know: a pull that is
     /// being held back, a container that keeps crashing.
     pub(super) fn explain_waits(&self, memory: &mut PodMemory, sandbox: Option<&SandboxStatus>) {
-        for (container, waiting) in &mut memory.waiting {
-            if waiting.reason == "ErrImagePull" && !memory.just_failed.contains(container) {
-                let image = self.image_of(container);
-                waiting.reason = "ImagePullBackOff";
-                waiting.message = format!(
-                    "Back-off pulling image {image:?}: ErrImagePull: {}",
-                    waiting.message
-                );
-            }
-        }
+        self.note_held_pulls(memory);
         let Some(spec) = &self.pod.spec else { return };
         let policy = spec.restart_policy.as_deref().unwrap_or("Always");
         for container in spec
@@ -98,6 +79,31 @@ impl Pass<'_> {
         }
     }
 
+    /// A pull that failed a moment ago is now one that is being held back.
+    fn note_held_pulls(&self, memory: &mut PodMemory) {
+        let now = self.now();
+        let containers = self.pod.spec.iter().flat_map(|spec| {
+            let init = spec.init_containers.iter().flatten();
+            init.chain(&spec.containers)
+        });
+        for container in containers {
+            let retry = memory.retries.get(&container.name);
+            let is_held = retry.is_some_and(|retry| now >= retry.shown_until);
+            let waiting = memory.waiting.get_mut(&container.name);
+            let Some(waiting) = waiting.filter(|w| is_held && w.reason == "ErrImagePull") else {
+                continue;
+            };
+            let image = container.image.as_deref().unwrap_or_default();
+            let message = format!("Back-off pulling image {image:?}");
+            waiting.reason = "ImagePullBackOff";
+            waiting.message = format!("{message}: ErrImagePull: {}", waiting.message);
+            let reference = self.reference_to(container);
+            self.events.normal(&reference, "BackOff", message);
+            let message = format!("Error: {}", waiting.reason);
+            self.events.warning(&reference, "Failed", message);
+        }
+    }
+
     pub(super) fn note_crash_loop(
         &self,
         memory: &mut PodMemory,
@@ -110,14 +116,7 @@ impl Pass<'_> {
             self.pod.namespace().unwrap_or_default(),
             self.entry.uid
         );
-        let seconds = pause.as_secs();
-        let length = if seconds >= 60 && seconds.is_multiple_of(60) {
-            format!("{}m0s", seconds / 60)
-        } else if seconds > 60 {
-            format!("{}m{}s", seconds / 60, seconds % 60)
-        } else {
-            format!("{seconds}s")
-        };
+        let length = duration::text(pause);
         let message = format!(
             "back-off {length} restarting failed container={} pod={pod}",
             container.name

@@ -6,7 +6,8 @@ use lab_api::objects::object_reference;
 use lab_api::quantity::{cpu_millis, memory_bytes};
 use lab_engine::{ContainerConfig, EngineError, Image, SandboxConfig, SandboxStatus};
 
-use super::{NotStarted, Pass, PassError, PodMemory, Retry};
+use super::{NotStarted, Pass, PassError, PodMemory, Retry, SHOW_ERROR};
+use crate::duration;
 use crate::environment::{ConfigError, References, expand, resolve};
 use crate::plan::{BACKOFF_MAX, BACKOFF_START, Which, latest};
 use crate::probe;
@@ -136,7 +137,7 @@ impl Pass<'_> {
         let reference = self.reference_to(container);
         let failed = |error: EngineError| NotStarted {
             waiting: Waiting {
-                reason: start_reason(&error),
+                reason: create_reason(&error),
                 message: error.to_string(),
             },
             event: "Failed",
@@ -155,7 +156,13 @@ impl Pass<'_> {
         if let Err(error) = self.engine().start_container(&id).await {
             // A container that could not start is no run of the application; the next try makes anew.
             let _ = self.engine().remove_container(&id).await;
-            return Err(failed(error));
+            return Err(NotStarted {
+                waiting: Waiting {
+                    reason: "RunContainerError",
+                    message: error.to_string(),
+                },
+                event: "Failed",
+            });
         }
         self.events.normal(
             &reference,
@@ -186,7 +193,12 @@ impl Pass<'_> {
         if policy != "Always" {
             let present = self.engine().image_status(name).await;
             match present.map_err(|error| refuse("ImageInspectError", error.to_string()))? {
-                Some(image) => return Ok(image),
+                Some(image) => {
+                    let message = format!("Container image \"{name}\" already present on machine");
+                    self.events
+                        .normal(&self.reference_to(container), "Pulled", message);
+                    return Ok(image);
+                }
                 None if policy == "Never" => {
                     let message = format!(
                         "Container image \"{name}\" is not present with pull policy of Never"
@@ -206,10 +218,10 @@ impl Pass<'_> {
         let began = tokio::time::Instant::now();
         match self.engine().pull_image(name).await {
             Ok(image) => {
-                let took = began.elapsed().as_millis();
+                let took = duration::text(began.elapsed());
                 let size = image.size_bytes;
                 let message = format!(
-                    "Successfully pulled image \"{name}\" in {took}ms. Image size: {size} bytes."
+                    "Successfully pulled image \"{name}\" in {took} ({took} including waiting). Image size: {size} bytes."
                 );
                 self.events.normal(&reference, "Pulled", message);
                 Ok(image)
@@ -321,12 +333,19 @@ impl Pass<'_> {
         } else {
             format!("Error: {}", failed.waiting.message)
         };
-        self.events
-            .warning(&self.reference_to(container), failed.event, message);
-        let at = self.now() + self.shared.context.scale(pause);
-        memory
-            .retries
-            .insert(container.name.clone(), Retry { at, pause });
+        let reference = self.reference_to(container);
+        self.events.warning(&reference, failed.event, message);
+        if pulling || failed.event != "Failed" {
+            let message = format!("Error: {}", failed.waiting.reason);
+            self.events.warning(&reference, "Failed", message);
+        }
+        let scale = |wait| self.now() + self.shared.context.scale(wait);
+        let retry = Retry {
+            at: scale(pause),
+            pause,
+            shown_until: scale(SHOW_ERROR),
+        };
+        memory.retries.insert(container.name.clone(), retry);
         memory
             .waiting
             .insert(container.name.clone(), failed.waiting);
@@ -339,7 +358,8 @@ fn next_attempt(memory: &PodMemory, sandbox: &SandboxStatus, name: &str) -> u32 
         .unwrap_or(0)
 }
 
-fn start_reason(error: &EngineError) -> &'static str {
+/// Why a container could not be made: its configuration, or the engine.
+fn create_reason(error: &EngineError) -> &'static str {
     match error {
         EngineError::InvalidContainer(_) => "CreateContainerConfigError",
         EngineError::ImageNotFound { .. }
