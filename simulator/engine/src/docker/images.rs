@@ -21,8 +21,9 @@ const HOLDINGS_BYTES: u64 = 64 * 1024;
 
 impl Shared {
     pub(super) async fn image_status(&self, image: &str) -> Result<Option<Image>, EngineError> {
-        parse(image)?;
+        let reference = parse(image)?;
         match self.docker.inspect_image(image).await {
+            Ok(found) if self.is_foreign(&reference, &found).await => Ok(None),
             Ok(found) => Ok(Some(describe(&found))),
             Err(error) if errors::is_missing(&error) => Ok(None),
             Err(error) if errors::status_code(&error) == Some(400) => {
@@ -36,6 +37,31 @@ impl Shared {
                 error,
             )),
         }
+    }
+
+    /// True where the image bears a name of our registry, and the registry answers that it has
+    /// never heard of it. The daemon outlives clusters: an image of that name may be that of a
+    /// deleted cluster on the same port, or was built here and never pushed.
+    async fn is_foreign(&self, reference: &ImageRef, found: &ImageInspect) -> bool {
+        let host = &self.config.registry_host;
+        let Some(address) = self.config.registry_address else {
+            return false;
+        };
+        if !pull_error::is_same_registry(reference.registry(), host) {
+            return false;
+        }
+        let digests = found.repo_digests.iter().flatten();
+        for digest in digests.filter_map(|name| Some(name.split_once('@')?.1)) {
+            let path = format!("/v2/{}/manifests/{digest}", reference.repository());
+            let asked = tokio::time::timeout(HOLDINGS_TIMEOUT, get(address, &path)).await;
+            match asked.ok().flatten() {
+                // A registry that is away for a moment must not stop what was pulled before.
+                None => return false,
+                Some(answer) if answer["errors"].is_null() => return false,
+                Some(_) => {}
+            }
+        }
+        true
     }
 
     pub(super) async fn pull_image(&self, image: &str) -> Result<Image, EngineError> {

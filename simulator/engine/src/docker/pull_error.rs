@@ -156,7 +156,7 @@ fn registry_name(reference: &ImageRef) -> &str {
 }
 
 /// `localhost:5001` and `127.0.0.1:5001` are the same place.
-fn is_same_registry(left: &str, right: &str) -> bool {
+pub(super) fn is_same_registry(left: &str, right: &str) -> bool {
     fn port(host: &str) -> Option<&str> {
         host.strip_prefix("localhost:")
             .or_else(|| host.strip_prefix("127.0.0.1:"))
