@@ -137,13 +137,13 @@ fn add(config: &mut Value, record: &Record) {
         "server": format!("https://127.0.0.1:{}", record.ports.api),
         "certificate-authority-data": STANDARD.encode(&record.pki.ca_pem),
     });
-    put(config, "clusters", &name, "cluster", cluster);
-    put(config, "users", &name, "user", json!({"token": record.token}));
-    put(config, "contexts", &name, "context", json!({"cluster": name, "user": name}));
+    put(config, "clusters", &name, "cluster", &cluster);
+    put(config, "users", &name, "user", &json!({"token": record.token}));
+    put(config, "contexts", &name, "context", &json!({"cluster": name, "user": name}));
     config["current-context"] = json!(name);
 }
 
-fn put(config: &mut Value, list: &str, name: &str, key: &str, value: Value) {
+fn put(config: &mut Value, list: &str, name: &str, key: &str, value: &Value) {
     if !config[list].is_array() {
         config[list] = json!([]);
     }
