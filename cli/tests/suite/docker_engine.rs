@@ -18,7 +18,10 @@ fn belongings(lab: &Lab) -> BTreeSet<String> {
     let filter = label(lab);
     let list = |args: &[&str], kind: &str| {
         let names = docker(&[args, &["--filter", &filter]].concat());
-        names.lines().map(|name| format!("{kind} {name}")).collect::<Vec<_>>()
+        names
+            .lines()
+            .map(|name| format!("{kind} {name}"))
+            .collect::<Vec<_>>()
     };
     let mut all = list(&["ps", "--all", "--format", "{{.Names}}"], "container");
     all.extend(list(&["network", "ls", "--format", "{{.Name}}"], "network"));
@@ -42,8 +45,13 @@ fn docker(args: &[&str]) -> String {
 #[track_caller]
 fn container(lab: &Lab, part: &str) -> String {
     let status = lab.status();
-    let parts = status["components"].as_array().expect("status lists the parts");
-    let part = parts.iter().find(|candidate| candidate["name"] == part).expect("the part exists");
+    let parts = status["components"]
+        .as_array()
+        .expect("status lists the parts");
+    let part = parts
+        .iter()
+        .find(|candidate| candidate["name"] == part)
+        .expect("the part exists");
     let handle = part["handle"].as_str().expect("a part has a handle");
     handle.trim_start_matches("container ").to_owned()
 }
@@ -57,12 +65,18 @@ fn three_replicas_answer_are_updated_and_leave_nothing() {
     needs!(Tool::Docker, Tool::Kubectl(KUBECTL));
     let lab = Lab::new("dmain");
     let said = start(&lab, &["3", "--engine", "docker"]);
-    assert!(said.contains("is up: 3 nodes on the docker engine"), "{said}");
+    assert!(
+        said.contains("is up: 3 nodes on the docker engine"),
+        "{said}"
+    );
     let again = start(&lab, &["3"]);
     assert!(again.contains("nothing to do"), "{again}");
     let url = lab.deploy_hello();
     let on = lab.json_path(&["pods", "-l", "app=hello"], "{.items[*].spec.nodeName}");
-    assert_eq!(on.split(' ').collect::<BTreeSet<_>>(), BTreeSet::from(["node-1", "node-2", "node-3"]));
+    assert_eq!(
+        on.split(' ').collect::<BTreeSet<_>>(),
+        BTreeSet::from(["node-1", "node-2", "node-3"])
+    );
 
     let second = lab.push_app("2.0.0");
     let traffic = Traffic::on(&url);
@@ -74,7 +88,12 @@ fn three_replicas_answer_are_updated_and_leave_nothing() {
     let seen = traffic.end();
     assert!(seen.failed.is_empty(), "{seen:?}");
     assert!(seen.answered > 100, "{seen:?}");
-    assert!(lab.kubectl(&["logs", "deployment/hello", "--tail", "1"]).lines().count() == 1);
+    assert!(
+        lab.kubectl(&["logs", "deployment/hello", "--tail", "1"])
+            .lines()
+            .count()
+            == 1
+    );
 
     let before = belongings(&lab);
     assert!(before.len() > 6, "{before:?}");
@@ -99,8 +118,14 @@ fn a_killed_nodes_pods_die_with_it_and_come_up_elsewhere() {
     let ready = "{.status.conditions[?(@.type=='Ready')].status}";
     lab.wait_for_value(&["node/node-2"], ready, "Unknown");
     wait_for("three pods on two nodes", LATER, || {
-        let nodes = lab.json_path(&["pods", "--field-selector", "status.phase=Running"], "{.items[*].spec.nodeName}");
-        let live = nodes.split(' ').filter(|node| !node.is_empty() && *node != "node-2").count();
+        let nodes = lab.json_path(
+            &["pods", "--field-selector", "status.phase=Running"],
+            "{.items[*].spec.nodeName}",
+        );
+        let live = nodes
+            .split(' ')
+            .filter(|node| !node.is_empty() && *node != "node-2")
+            .count();
         if live == 3 { Ok(()) } else { Err(nodes) }
     });
     lab.answers(&url, 3);
@@ -111,8 +136,14 @@ fn a_killed_nodes_pods_die_with_it_and_come_up_elsewhere() {
     lab.answers(&url, 6);
     lab.ok(&["node", "remove", "node-3"]);
     wait_for("six pods on the nodes that are left", LATER, || {
-        let nodes = lab.json_path(&["pods", "--field-selector", "status.phase=Running"], "{.items[*].spec.nodeName}");
-        let good = nodes.split(' ').filter(|node| ["node-1", "node-2"].contains(node)).count();
+        let nodes = lab.json_path(
+            &["pods", "--field-selector", "status.phase=Running"],
+            "{.items[*].spec.nodeName}",
+        );
+        let good = nodes
+            .split(' ')
+            .filter(|node| ["node-1", "node-2"].contains(node))
+            .count();
         if good == 6 { Ok(()) } else { Err(nodes) }
     });
 }
@@ -128,8 +159,15 @@ fn start_repairs_whatever_was_killed() {
     let url = lab.address("production");
     lab.answers(&url, 2);
     let identity = || {
-        let uids = lab.json_path(&["deployments,services,nodes,httproutes"], "{.items[*].metadata.uid}");
-        (uids, lab.status()["addresses"].clone(), lab.ok(&["image", "ls", "-o", "json"]))
+        let uids = lab.json_path(
+            &["deployments,services,nodes,httproutes"],
+            "{.items[*].metadata.uid}",
+        );
+        (
+            uids,
+            lab.status()["addresses"].clone(),
+            lab.ok(&["image", "ls", "-o", "json"]),
+        )
     };
     let before = identity();
     for part in ["control-plane", "gateway", "registry"] {
@@ -142,12 +180,18 @@ fn start_repairs_whatever_was_killed() {
         lab.kubectl(&["get", "configmap", part]);
     }
     let running = docker(&["ps", "--format", "{{.Names}}", "--filter", &label(&lab)]);
-    assert!(running.lines().count() >= 7, "five parts and two pods run: {running}");
+    assert!(
+        running.lines().count() >= 7,
+        "five parts and two pods run: {running}"
+    );
     // A reboot: everything at once. Some die of the death of others before their turn.
     let mut kill = Command::new("docker");
     kill.arg("kill").args(running.lines());
     run(kill);
-    assert_eq!(docker(&["ps", "--format", "{{.Names}}", "--filter", &label(&lab)]), "");
+    assert_eq!(
+        docker(&["ps", "--format", "{{.Names}}", "--filter", &label(&lab)]),
+        ""
+    );
     start(&lab, &[]);
     lab.answers(&url, 2);
     assert_eq!(identity(), before, "after a reboot");
@@ -170,4 +214,45 @@ fn a_new_cluster_never_runs_an_image_of_an_old_one() {
         assert_eq!(get(&url).unwrap().member("version"), version);
         lab.ok(&["delete"]);
     }
+}
+
+#[test]
+fn an_image_that_was_built_and_never_pushed_is_not_run() {
+    needs!(Tool::Docker, Tool::Kubectl(KUBECTL));
+    let lab = Lab::new("dbuilt");
+    start(&lab, &["1", "--engine", "docker", "--speed", "20"]);
+    let pushed = lab.push_app("1.0.0");
+    docker(&["pull", &pushed]);
+    let directory = lab.file("built");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(
+        directory.join("Dockerfile"),
+        format!("FROM {pushed}\nENV LOG=off\n"),
+    )
+    .unwrap();
+    let built = pushed.replace("hello:1.0.0", "built:1");
+    docker(&[
+        "build",
+        "-q",
+        "-t",
+        &built,
+        &directory.display().to_string(),
+    ]);
+    lab.kubectl(&["run", "built", "--image", &built]);
+    let message = "{.status.containerStatuses[0].state.waiting.message}";
+    wait_for("the way to push it is named", SOON, || {
+        let found = lab.json_path(&["pod/built"], message);
+        if found
+            .to_lowercase()
+            .contains(&format!("docker push {built}"))
+        {
+            Ok(())
+        } else {
+            Err(found)
+        }
+    });
+    docker(&["push", &built]);
+    lab.wait_for_value(&["pod/built"], "{.status.phase}", "Running");
+    lab.ok(&["delete"]);
+    docker(&["rmi", &built, &pushed]);
 }

@@ -32,8 +32,14 @@ fn the_main_job_works_with_nothing_but_loopback() {
     let program = lab.program(&[]).get_program().to_owned();
     let mut command: Command = lab.command("unshare");
     command.args(["--net", "sh", "-c", MAIN_JOB]);
-    command.env("PROGRAM", program).env("KUBECTL", format!("kubectl-{KUBECTL}")).env("IMAGE", image);
+    command
+        .env("PROGRAM", program)
+        .env("KUBECTL", format!("kubectl-{KUBECTL}"))
+        .env("IMAGE", image);
     let said = run(command).succeeded("the main job");
-    assert!(said.contains("answer: {\"version\":\"1.0.0\",\"pod\":\"hello-"), "{said}");
+    assert!(
+        said.contains("answer: {\"version\":\"1.0.0\",\"pod\":\"hello-"),
+        "{said}"
+    );
     assert!(!lab.home_of_cluster().exists(), "{said}");
 }

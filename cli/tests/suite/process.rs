@@ -53,7 +53,9 @@ pub(crate) fn kill(pids: &[u32]) {
 
 /// Presses Ctrl-C.
 pub(crate) fn interrupt(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     let pid = pid.expect("a process has a number");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
 }

@@ -10,9 +10,13 @@ use crate::tools::{Tool, needs};
 
 /// Images as `image ls` lists them.
 fn listed(lab: &Lab) -> Vec<(String, String)> {
-    let images: Vec<Value> = serde_json::from_str(&lab.ok(&["image", "ls", "-o", "json"])).unwrap();
+    let images: Vec<Value> =
+        serde_json::from_str(&lab.ok(&["image", "ls", "-o", "json"])).expect("JSON was asked for");
     let text = |image: &Value, member: &str| image[member].as_str().unwrap_or_default().to_owned();
-    images.iter().map(|image| (text(image, "image"), text(image, "digest"))).collect()
+    images
+        .iter()
+        .map(|image| (text(image, "image"), text(image, "digest")))
+        .collect()
 }
 
 #[test]
@@ -20,22 +24,34 @@ fn built_images_are_pushed_once_and_listed() {
     let lab = Lab::started("images", &["1"]);
     let registry = lab.address("registry");
     let empty = lab.ok(&["image", "ls"]);
-    assert!(empty.contains(&format!("The registry {registry} is empty.")), "{empty}");
+    assert!(
+        empty.contains(&format!("The registry {registry} is empty.")),
+        "{empty}"
+    );
 
     let first = lab.push_app("1.0.0");
     let directory = lab.file("app").display().to_string();
     let again = lab.devops_lab(&["image", "push", &first]);
     assert_eq!(again.stderr.matches("  present  ").count(), 3, "{again}");
-    assert!(!again.stderr.contains("  pushed   "), "what is there is not sent again: {again}");
+    assert!(
+        !again.stderr.contains("  pushed   "),
+        "what is there is not sent again: {again}"
+    );
     let second = format!("{registry}/hello:same");
     let said = lab.devops_lab(&["image", "build", "-t", &second, "--push", &directory]);
     assert_eq!(said.code, Some(0), "{said}");
     let images = listed(&lab);
     assert_eq!(images.len(), 2, "{images:?}");
     assert_eq!(images[0].0, first);
-    assert_eq!(images[0].1, images[1].1, "the same content has the same digest");
+    assert_eq!(
+        images[0].1, images[1].1,
+        "the same content has the same digest"
+    );
     let table = lab.ok(&["image", "ls"]);
-    assert!(table.starts_with("IMAGE") && table.contains(&first), "{table}");
+    assert!(
+        table.starts_with("IMAGE") && table.contains(&first),
+        "{table}"
+    );
 }
 
 #[test]
@@ -69,7 +85,13 @@ fn docker_builds_on_the_base_image_and_pushes() {
     std::fs::create_dir(&directory).unwrap();
     std::fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
     let image = format!("{registry}/derived:1");
-    docker(&["build", "-q", "-t", &image, &directory.display().to_string()]);
+    docker(&[
+        "build",
+        "-q",
+        "-t",
+        &image,
+        &directory.display().to_string(),
+    ]);
     docker(&["push", &image]);
     docker(&["rmi", &image]);
     lab.apply(&app::manifests("hello", 1, &image));
@@ -97,17 +119,45 @@ fn skopeo_copies_in_and_out_and_inspects() {
     let there = format!("docker://{built}");
     let copy = there.replace("hello:1.0.0", "deep/er/hello:copy");
     // Without this, skopeo compresses the layers, which makes another image of it.
-    skopeo(&["copy", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", &there, &copy]);
+    skopeo(&[
+        "copy",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        &there,
+        &copy,
+    ]);
     let out = format!("oci:{}:hello", lab.file("layout").display());
-    skopeo(&["copy", "--preserve-digests", "--src-tls-verify=false", &copy, &out]);
+    skopeo(&[
+        "copy",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        &copy,
+        &out,
+    ]);
     let back = there.replace("hello:1.0.0", "back:1");
-    skopeo(&["copy", "--preserve-digests", "--dest-tls-verify=false", &out, &back]);
-    let tags: Value = serde_json::from_str(&skopeo(&["list-tags", "--tls-verify=false", &copy.replace(":copy", "")])).unwrap();
+    skopeo(&[
+        "copy",
+        "--preserve-digests",
+        "--dest-tls-verify=false",
+        &out,
+        &back,
+    ]);
+    let tags: Value = serde_json::from_str(&skopeo(&[
+        "list-tags",
+        "--tls-verify=false",
+        &copy.replace(":copy", ""),
+    ]))
+    .unwrap();
     assert_eq!(tags["Tags"], serde_json::json!(["copy"]));
-    let about: Value = serde_json::from_str(&skopeo(&["inspect", "--tls-verify=false", &back])).unwrap();
+    let about: Value =
+        serde_json::from_str(&skopeo(&["inspect", "--tls-verify=false", &back])).unwrap();
     let images = listed(&lab);
     assert_eq!(images.len(), 3, "{images:?}");
-    assert!(images.iter().all(|(_, digest)| *digest == about["Digest"]), "{images:?} {about}");
+    assert!(
+        images.iter().all(|(_, digest)| *digest == about["Digest"]),
+        "{images:?} {about}"
+    );
     skopeo(&["delete", "--tls-verify=false", &back]);
     assert_eq!(listed(&lab).len(), 2);
 }
@@ -123,7 +173,10 @@ fn garbage_is_what_no_tag_leads_to() {
     app::write(&directory, "1.0.1");
     lab.push(&directory, "hello", "1.0.0");
     let young = lab.ok(&["registry", "gc"]);
-    assert!(young.starts_with("Removed 0 blobs"), "a push may be going on: {young}");
+    assert!(
+        young.starts_with("Removed 0 blobs"),
+        "a push may be going on: {young}"
+    );
     assert!(young.contains("--grace 0"), "{young}");
     let dry = lab.ok(&["registry", "gc", "--grace", "0", "--dry-run"]);
     assert!(dry.starts_with("Would remove 3 blobs"), "{dry}");
