@@ -24,11 +24,15 @@ use jiff::Timestamp;
 pub use addresses::{InvalidPodNetwork, PodNetwork};
 
 /// Names one pod sandbox on its engine; stable over restarts of the agent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct SandboxId(pub String);
 
 /// Names one container (one *run* of a container: a restart creates a new one).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct ContainerId(pub String);
 
 /// An image that is present on the node.
@@ -69,12 +73,21 @@ pub struct Mount {
     /// Path inside the container.
     pub container_path: String,
     /// Files to write there, by relative path (ConfigMap, Secret, downward API); empty with
-    /// `shared_name` set for an emptyDir.
+    /// `shared_name` set for an emptyDir. A file under the empty path is the mount itself.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Name of a scratch directory shared by the containers of the sandbox (emptyDir).
     pub shared_name: Option<String>,
     /// True where the container may not write.
     pub read_only: bool,
+}
+
+impl Mount {
+    /// The content of a mount that is one file, not a directory (a `subPath` that names a key of
+    /// a ConfigMap).
+    #[must_use]
+    pub fn single_file(&self) -> Option<&[u8]> {
+        self.files.get("").map(Vec::as_slice)
+    }
 }
 
 /// What a container is made from.
@@ -262,7 +275,10 @@ impl EngineError {
         context: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Runtime { context: context.into(), source: source.into() }
+        Self::Runtime {
+            context: context.into(),
+            source: source.into(),
+        }
     }
 }
 
@@ -298,7 +314,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Asks the container to end (TERM), and kills it when `grace` has passed. Returns when it
     /// has ended.
-    async fn stop_container(&self, container: &ContainerId, grace: Duration) -> Result<(), EngineError>;
+    async fn stop_container(
+        &self,
+        container: &ContainerId,
+        grace: Duration,
+    ) -> Result<(), EngineError>;
 
     /// Removes a container and its log.
     async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineError>;
@@ -310,7 +330,10 @@ pub trait Engine: Send + Sync + 'static {
     async fn list_sandboxes(&self) -> Result<Vec<SandboxStatus>, EngineError>;
 
     /// One sandbox; `None` when it is gone.
-    async fn sandbox_status(&self, sandbox: &SandboxId) -> Result<Option<SandboxStatus>, EngineError>;
+    async fn sandbox_status(
+        &self,
+        sandbox: &SandboxId,
+    ) -> Result<Option<SandboxStatus>, EngineError>;
 
     /// The container's output, oldest first; ends at its present end unless `follow`.
     async fn logs(
@@ -345,4 +368,3 @@ pub trait Engine: Send + Sync + 'static {
     /// Things to look at, as they happen. The first item is always [`EngineEvent::Resync`].
     fn events(&self) -> BoxStream<'static, EngineEvent>;
 }
-

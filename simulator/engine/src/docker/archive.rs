@@ -20,11 +20,7 @@ pub(super) fn files(
     files: &BTreeMap<String, Vec<u8>>,
     read_only: bool,
 ) -> Result<Vec<u8>, EngineError> {
-    let mode = if read_only {
-        READ_ONLY_FILE_MODE
-    } else {
-        FILE_MODE
-    };
+    let mode = file_mode(read_only);
     let paths = files
         .iter()
         .map(|(name, content)| Ok((directory.join(relative(name)?), content)))
@@ -36,6 +32,19 @@ pub(super) fn files(
         }
         Ok(())
     })
+}
+
+/// One file at `path` (relative to where the archive is unpacked).
+pub(super) fn file(path: &Path, content: &[u8], read_only: bool) -> Result<Vec<u8>, EngineError> {
+    build(|archive| append_file(archive, path, content, file_mode(read_only)))
+}
+
+fn file_mode(read_only: bool) -> u32 {
+    if read_only {
+        READ_ONLY_FILE_MODE
+    } else {
+        FILE_MODE
+    }
 }
 
 /// An archive that makes one directory writable for everybody.

@@ -249,6 +249,16 @@ impl Shared {
         read_only_root: bool,
     ) -> Result<(), EngineError> {
         let directory = archive::relative(&mount.container_path)?;
+        if let Some(content) = mount.single_file() {
+            if read_only_root {
+                return Err(EngineError::InvalidContainer(format!(
+                    "mounting the single file {:?} needs a root file system that can be written to: mount its volume as a directory, or leave out readOnlyRootFilesystem",
+                    mount.container_path
+                )));
+            }
+            let file = archive::file(&directory, content, mount.read_only)?;
+            return self.unpack(id, "/", file).await;
+        }
         if read_only_root {
             let files = archive::files(Path::new("."), &mount.files, mount.read_only)?;
             return self.unpack(id, &mount.container_path, files).await;

@@ -105,9 +105,18 @@ fn add_mount(root: &mut Root, mount: &Mount, shared_dir: &Path) -> io::Result<()
             let inside = Path::new("/").join(mount.container_path.trim_matches('/'));
             root.mounts.push((inside, shared));
         }
-        None => write_files(&place, mount)?,
+        None => match mount.single_file() {
+            Some(content) => write_file(&place, content, mount.read_only)?,
+            None => write_files(&place, mount)?,
+        },
     }
     Ok(())
+}
+
+fn write_file(file: &Path, content: &[u8], read_only: bool) -> io::Result<()> {
+    fs::write(file, content)?;
+    let mode = if read_only { 0o444 } else { 0o644 };
+    fs::set_permissions(file, Permissions::from_mode(mode))
 }
 
 fn write_files(place: &Path, mount: &Mount) -> io::Result<()> {
@@ -117,11 +126,7 @@ fn write_files(place: &Path, mount: &Mount) -> io::Result<()> {
         if let Some(parent) = file.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(&file, content)?;
-        fs::set_permissions(
-            &file,
-            Permissions::from_mode(if mount.read_only { 0o444 } else { 0o644 }),
-        )?;
+        write_file(&file, content, mount.read_only)?;
     }
     if mount.read_only {
         forbid_writing(place)

@@ -95,6 +95,9 @@ pub const ALL: &[Case] = &[
     case("mounted files can be read", &[Programs], |f| {
         inside::mounted_files(f).boxed_local()
     }),
+    case("a single file can be mounted", &[Programs], |f| {
+        inside::mounted_file(f).boxed_local()
+    }),
     case(
         "containers of a pod share a scratch directory",
         &[Programs],

@@ -66,6 +66,19 @@ pub(super) async fn mounted_files(fixture: &mut dyn Fixture) -> anyhow::Result<(
     Ok(())
 }
 
+pub(super) async fn mounted_file(fixture: &mut dyn Fixture) -> anyhow::Result<()> {
+    let mut config = fixture.container("main", &["read", "/etc/colour"]);
+    config.mounts.push(Mount {
+        container_path: "/etc/colour".to_owned(),
+        files: BTreeMap::from([(String::new(), b"blue".to_vec())]),
+        shared_name: None,
+        read_only: true,
+    });
+    let printed = run_to_end(fixture, "setting", &config).await?;
+    ensure!(printed == "blue\n", "it read {printed:?}");
+    Ok(())
+}
+
 pub(super) async fn scratch(fixture: &mut dyn Fixture) -> anyhow::Result<()> {
     let mount = |path: &str| Mount {
         container_path: path.into(),
