@@ -7,6 +7,10 @@ use kube::Client;
 /// How long one check may take before it counts as not run.
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a check waits for what is on its way, such as a pod that starts: those who apply and
+/// check in one breath should not have to check twice.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The cluster that is checked.
 #[derive(Clone)]
 pub struct CheckContext {
@@ -18,10 +22,12 @@ pub struct CheckContext {
     pub namespace: String,
     /// Time limit of each check.
     pub limit: Duration,
+    /// How long a check looks again where waiting may be all that is needed.
+    pub patience: Duration,
 }
 
 impl CheckContext {
-    /// The default namespace and time limit.
+    /// The default namespace, time limit and patience.
     #[must_use]
     pub fn new(client: Client, addresses: Addresses) -> Self {
         Self {
@@ -29,6 +35,7 @@ impl CheckContext {
             addresses,
             namespace: "default".to_owned(),
             limit: DEFAULT_LIMIT,
+            patience: DEFAULT_PATIENCE,
         }
     }
 }

@@ -284,6 +284,11 @@ messages! {
         fr: "aucun pod de {deployment} n’a encore été supprimé",
         look: "kubectl get pods";
 
+        PodEnding "pod-ending" { pod }
+        en: "pod {pod} was deleted and is still on its way out; look again in a moment",
+        fr: "le pod {pod} a été supprimé et finit de s’arrêter ; réessayez dans un instant",
+        look: "kubectl get pods";
+
         NotReplaced "not-replaced" { deployment }
         en: "a pod of {deployment} is gone, and its replacement is not ready yet; look again in a moment",
         fr: "un pod de {deployment} a disparu et son remplaçant n’est pas encore prêt ; réessayez dans un instant",
@@ -339,6 +344,8 @@ impl Diagnosis {
                 | Self::OldPodsRunning { .. }
                 | Self::TooManyPods { .. }
                 | Self::NotReplaced { .. }
+                | Self::PodEnding { .. }
+                | Self::TooFewEndpoints { .. }
         )
     }
 }

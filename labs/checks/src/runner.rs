@@ -1,14 +1,19 @@
 //! Running the checks of a step.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::checks;
+use crate::checks::{self, CheckDef};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::lab::{CheckUse, Hint, Lab, Step};
 use crate::outcome::{Outcome, Verdict};
+
+/// Pause before a check looks again: short beside what a person notices.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What came of a step's checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,7 +70,7 @@ async fn run_check(check: &CheckUse, context: &CheckContext) -> CheckReport {
             outcome: Outcome::CouldNotRun { why },
         };
     };
-    let outcome = match timeout(context.limit, (def.run)(context.clone(), &check.with)).await {
+    let outcome = match timeout(context.limit, settle(def, check, context)).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(why)) => Outcome::CouldNotRun { why },
         Err(_) => Outcome::CouldNotRun {
@@ -78,6 +83,24 @@ async fn run_check(check: &CheckUse, context: &CheckContext) -> CheckReport {
         code: def.code,
         name,
         outcome,
+    }
+}
+
+/// Runs a check until it holds, or fails for another reason than that something is on its way,
+/// or patience ends.
+async fn settle(
+    def: &CheckDef,
+    check: &CheckUse,
+    context: &CheckContext,
+) -> Result<Outcome, Diagnosis> {
+    let until = Instant::now() + context.patience;
+    loop {
+        let outcome = (def.run)(context.clone(), &check.with).await?;
+        let on_its_way = outcome.diagnosis().is_some_and(Diagnosis::is_passing);
+        if !on_its_way || Instant::now() >= until {
+            return Ok(outcome);
+        }
+        sleep(LOOK_AGAIN).await;
     }
 }
 

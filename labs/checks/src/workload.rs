@@ -90,7 +90,8 @@ fn is_of_template(set: &ReplicaSet, deployment: &Deployment) -> bool {
 /// A Deployment, its ReplicaSets and its pods.
 #[derive(Clone, Debug)]
 pub(crate) struct Workload<'a> {
-    seen: &'a Workloads,
+    /// Everything that was read.
+    pub(crate) seen: &'a Workloads,
     pub(crate) deployment: &'a Deployment,
     /// The ReplicaSet of the present template; none before the controller made it.
     pub(crate) current: Option<&'a ReplicaSet>,

@@ -1,9 +1,9 @@
 //! K007: a pod of a Deployment was lost, and another took its place.
 //!
 //! The pods that are there cannot show it: three pods look the same before and after. The
-//! cluster's events can: a container was stopped, its pod is gone, and nobody scaled down.
+//! cluster's events can: a pod was made, it is gone, and nobody scaled down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
@@ -64,18 +64,17 @@ fn judge(with: &With, namespace: &str, seen: &Workloads) -> Outcome {
         expected,
         observed: Fact::Replaced {
             deployment: deployment.clone(),
-            lost: lost
-                .iter()
-                .map(|(name, _)| name.clone())
-                .collect::<Vec<_>>()
-                .join(", "),
+            lost: lost.keys().cloned().collect::<Vec<_>>().join(", "),
             ready: ready.to_string(),
             wanted: workload.wanted().to_string(),
         },
-        since: lost.iter().filter_map(|(_, event)| time(event)).max(),
+        since: lost.values().filter_map(|event| time(event)).max(),
     };
     let found = if lost.is_empty() {
-        Err(Diagnosis::NoPodLost { deployment })
+        Err(match ending(&workload) {
+            Some(pod) => Diagnosis::PodEnding { pod },
+            None => Diagnosis::NoPodLost { deployment },
+        })
     } else if usize::try_from(workload.wanted()).is_ok_and(|wanted| ready < wanted) {
         Err(Diagnosis::NotReplaced { deployment })
     } else {
@@ -84,45 +83,76 @@ fn judge(with: &With, namespace: &str, seen: &Workloads) -> Outcome {
     Outcome::of(evidence, found)
 }
 
-/// Pods of the present ReplicaSet that were stopped and are gone, each with the event of its end.
-fn lost<'a>(workload: &Workload<'a>) -> Vec<(String, &'a Event)> {
-    let Some(set) = workload.current.map(ResourceExt::name_any) else {
-        return Vec::new();
-    };
-    // "Deleted pod: NAME" is how a ReplicaSet says that it scaled down.
-    let scaled: BTreeSet<_> = workload
-        .events()
-        .iter()
-        .filter(|event| event.reason.as_deref() == Some("SuccessfulDelete"))
-        .filter_map(|event| {
-            event
-                .message
-                .as_deref()?
-                .rsplit_once(' ')
-                .map(|(_, name)| name)
-        })
-        .collect();
+/// Pods of the present ReplicaSet that are gone, each with the event that tells of it last.
+fn lost<'a>(workload: &Workload<'a>) -> BTreeMap<String, &'a Event> {
+    let scaled = scaled_down(workload);
+    // A pod on its way out is not gone: only once it is, a ReplicaSet that scaled down has
+    // surely said so, and the two can be told apart.
     let there: BTreeSet<_> = workload
-        .all_pods()
+        .seen
+        .pods
         .iter()
-        .map(|pod| pod.name_any())
+        .map(ResourceExt::name_any)
         .collect();
-    let mut lost = std::collections::BTreeMap::new();
-    for event in workload
+    let mut lost = BTreeMap::new();
+    for (name, event) in workload
         .events()
         .iter()
-        .filter(|event| event.reason.as_deref() == Some("Killing"))
+        .filter_map(|event| Some((pod_of(event)?, event)))
     {
-        let Some(name) = event.involved_object.name.as_deref() else {
-            continue;
-        };
-        let own = name.rsplit_once('-').is_some_and(|(owner, _)| owner == set);
-        // A container that its liveness probe restarts is stopped too, but its pod stays.
-        if own && !there.contains(name) && !scaled.contains(name) {
+        if is_own(workload, name) && !there.contains(name) && !scaled.contains(name) {
             lost.insert(name.to_owned(), event);
         }
     }
-    lost.into_iter().collect()
+    lost
+}
+
+/// The pod that an event tells of: made by a ReplicaSet, or stopped by its node. The second is
+/// missing where a pod was deleted without grace, the first where it was made more than an hour
+/// ago.
+fn pod_of(event: &Event) -> Option<&str> {
+    match event.reason.as_deref()? {
+        "SuccessfulCreate" => named_last(event),
+        "Killing" => event.involved_object.name.as_deref(),
+        _ => None,
+    }
+}
+
+/// Pods that ReplicaSets removed because fewer were asked for.
+fn scaled_down<'a>(workload: &Workload<'a>) -> BTreeSet<&'a str> {
+    let events = workload.events().iter();
+    events
+        .filter(|event| event.reason.as_deref() == Some("SuccessfulDelete"))
+        .filter_map(named_last)
+        .collect()
+}
+
+/// NAME of "Created pod: NAME" and "Deleted pod: NAME".
+fn named_last(event: &Event) -> Option<&str> {
+    event
+        .message
+        .as_deref()?
+        .rsplit_once("pod: ")
+        .map(|(_, name)| name)
+}
+
+fn is_own(workload: &Workload<'_>, pod: &str) -> bool {
+    let set = workload.current.map(ResourceExt::name_any);
+    pod.rsplit_once('-')
+        .is_some_and(|(owner, _)| Some(owner) == set.as_deref())
+}
+
+/// A pod that was deleted and is still on its way out.
+fn ending(workload: &Workload<'_>) -> Option<String> {
+    let scaled = scaled_down(workload);
+    let deleted = workload
+        .seen
+        .pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_some());
+    deleted
+        .map(ResourceExt::name_any)
+        .find(|name| is_own(workload, name) && !scaled.contains(name.as_str()))
 }
 
 fn time(event: &Event) -> Option<jiff::Timestamp> {
@@ -159,6 +189,24 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_that_was_deleted_without_grace_is_known_by_its_making() {
+        case(None, |world| {
+            world.event(
+                "SuccessfulCreate",
+                "ReplicaSet",
+                "hello-5",
+                "Created pod: hello-5-1",
+            );
+            world.event(
+                "SuccessfulCreate",
+                "ReplicaSet",
+                "hello-5",
+                "Created pod: hello-5-gone",
+            );
+        });
+    }
+
+    #[test]
     fn pods_that_were_not_lost_do_not_count() {
         case(Some("no-pod-lost"), |_| {});
         case(Some("no-pod-lost"), |world| {
@@ -185,6 +233,24 @@ mod tests {
         case(Some("no-pod-lost"), |world| {
             // A pod of the version before.
             world.event("Killing", "Pod", "hello-4-gone", "Stopping container hello");
+        });
+    }
+
+    #[test]
+    fn a_pod_on_its_way_out_is_not_gone() {
+        let deleted = |world: &mut World| {
+            world.event("Killing", "Pod", "hello-5-3", "Stopping container hello");
+            world.pods[2]["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        };
+        case(Some("pod-ending"), deleted);
+        case(Some("no-pod-lost"), |world| {
+            deleted(world);
+            world.event(
+                "SuccessfulDelete",
+                "ReplicaSet",
+                "hello-5",
+                "Deleted pod: hello-5-3",
+            );
         });
     }
 

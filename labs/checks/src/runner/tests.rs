@@ -20,22 +20,30 @@ use crate::library::Labs;
 /// An API server in this process, holding these objects as they are, status and all.
 async fn api(objects: impl IntoIterator<Item = Value>) -> kube::Client {
     let store = Store::in_memory();
-    for mut object in objects {
-        let collection = collection(object["kind"].as_str().unwrap());
-        let name = object["metadata"]["name"].as_str().unwrap();
-        let key = object["metadata"]["namespace"]
-            .as_str()
-            .map(|space| format!("{space}/{name}"));
-        let key = key.unwrap_or_else(|| name.to_owned());
-        let encode = move |revision: lab_store::Revision| {
-            object["metadata"]["resourceVersion"] = json!(revision.to_string());
-            object.to_string().into()
-        };
-        store
-            .put(collection, &key, Precondition::None, encode)
-            .await
-            .unwrap();
+    for object in objects {
+        put(&store, object).await;
     }
+    serve_api(store).await
+}
+
+async fn put(store: &Store, mut object: Value) {
+    let collection = collection(object["kind"].as_str().unwrap());
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let key = object["metadata"]["namespace"]
+        .as_str()
+        .map(|space| format!("{space}/{name}"));
+    let key = key.unwrap_or_else(|| name.to_owned());
+    let encode = move |revision: lab_store::Revision| {
+        object["metadata"]["resourceVersion"] = json!(revision.to_string());
+        object.to_string().into()
+    };
+    store
+        .put(collection, &key, Precondition::None, encode)
+        .await
+        .unwrap();
+}
+
+async fn serve_api(store: Store) -> kube::Client {
     let config = ApiServerConfig {
         service_cidr: ([10, 96, 0, 0].into(), 16),
         version: Version::default(),
@@ -142,6 +150,7 @@ async fn reports(client: kube::Client, addresses: Addresses) -> Vec<StepReport> 
     let lab = labs.get("deploy-three-replicas").unwrap();
     let context = CheckContext {
         limit: Duration::from_secs(60),
+        patience: Duration::ZERO,
         ..CheckContext::new(client, addresses)
     };
     join_all(lab.steps.iter().map(|step| run_step(lab, step, &context))).await
@@ -298,4 +307,28 @@ async fn the_hint_that_answers_the_diagnosis_comes_first() {
         json["checks"][0]["diagnosis"]["look"],
         "kubectl get pods --show-labels"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_is_waited_for_but_not_for_ever() {
+    let labs = Labs::embedded().unwrap();
+    let lab = labs.get("deploy-three-replicas").unwrap();
+    let step = lab.step("service").unwrap();
+    let mut world = World::new();
+    let complete = world.slices[0].clone();
+    world.slices[0]["endpoints"][0]["conditions"]["ready"] = json!(false);
+    let store = Store::in_memory();
+    for object in objects(world) {
+        put(&store, object).await;
+    }
+    let context = CheckContext::new(serve_api(store.clone()).await, Addresses::default());
+
+    let report = run_step(lab, step, &context).await;
+    assert!(report.is_passing(), "{report:?}");
+    let arrival = async {
+        sleep(Duration::from_secs(1)).await;
+        put(&store, complete).await;
+    };
+    let (report, ()) = futures::join!(run_step(lab, step, &context), arrival);
+    assert_eq!(report.verdict, Verdict::Holds);
 }
