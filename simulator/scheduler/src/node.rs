@@ -49,7 +49,8 @@ pub struct Usage {
     pub weighed: Requests,
     /// The pods, by uid.
     pub pods: HashMap<Arc<str>, Arc<PodInfo>>,
-    /// How many pods each controller has here.
+    /// How many pods each controller has here, without those on their way out: their
+    /// replacements may come where they were.
     pub by_owner: HashMap<Arc<str>, usize>,
 }
 
@@ -108,7 +109,7 @@ impl Usage {
         let template = &pod.template;
         self.requested = plus(self.requested, template.requests);
         self.weighed = plus(self.weighed, weighed(template.requests));
-        if let Some(owner) = &template.owner {
+        if let Some(owner) = sibling_of(&pod) {
             *self.by_owner.entry(Arc::clone(owner)).or_default() += 1;
         }
         self.pods.insert(Arc::clone(&pod.uid), pod);
@@ -120,7 +121,7 @@ impl Usage {
         let template = &pod.template;
         self.requested = minus(self.requested, template.requests);
         self.weighed = minus(self.weighed, weighed(template.requests));
-        if let Some(owner) = &template.owner
+        if let Some(owner) = sibling_of(&pod)
             && let Some(count) = self.by_owner.get_mut(owner)
         {
             *count -= 1;
@@ -130,6 +131,11 @@ impl Usage {
         }
         Some(pod)
     }
+}
+
+/// The controller whose pods this one is spread with.
+fn sibling_of(pod: &PodInfo) -> Option<&Arc<str>> {
+    pod.template.owner.as_ref().filter(|_| !pod.terminating)
 }
 
 /// `requests`, with the default where nothing is requested.

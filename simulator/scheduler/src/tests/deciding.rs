@@ -1,6 +1,7 @@
 //! `schedule` as a table: which nodes can win, or what is said.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -359,4 +360,22 @@ fn a_search_ends_at_a_hundred_nodes_and_begins_where_it_is_told() {
     let decision = schedule(&pod("web-1", &json!({})), &cluster, 450, &mut || 0.999).unwrap();
     assert_eq!(decision.examined, 100);
     assert_eq!(&*decision.node, "node-49");
+}
+
+#[test]
+fn a_sibling_on_its_way_out_leaves_its_place_to_its_replacement() {
+    let mut dying = owned_by("rs");
+    dying["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let mut cluster = snapshot(
+        vec![node("a", &json!({})), node("b", &json!({}))],
+        vec![
+            (pod("web-1", &owned_by("rs")), "a"),
+            (pod("web-2", &owned_by("rs")), "b"),
+        ],
+    );
+    cluster.place(Arc::new(pod("web-2", &dying)), "b");
+    assert_eq!(cluster.nodes()[1].usage.by_owner.get("rs"), None);
+    check(&pod("web-3", &owned_by("rs")), &cluster, "b");
+    cluster.remove_pod("uid-web-2");
+    assert_eq!(cluster.nodes()[0].usage.by_owner.get("rs"), Some(&1));
 }
