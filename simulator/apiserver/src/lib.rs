@@ -41,6 +41,7 @@ mod path;
 mod protobuf;
 mod query;
 mod respond;
+mod reviews;
 mod router;
 mod selection;
 mod server;

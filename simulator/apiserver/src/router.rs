@@ -18,6 +18,7 @@ use crate::error::ApiError;
 use crate::handlers;
 use crate::openapi;
 use crate::respond;
+use crate::reviews;
 use crate::server::Server;
 
 /// The whole API.
@@ -36,6 +37,7 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .route("/openapi/v3", get(openapi::index))
         .route("/openapi/v3/api/v1", get(openapi::core_document))
         .route("/openapi/v3/apis/{group}/{version}", get(openapi::document))
+        .merge(reviews::routes())
         .fallback(resource)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed.into_response())
         .with_state(server)

@@ -148,9 +148,14 @@ fn check_state(pod: &Value, request: &LogRequest) -> Result<(), ApiError> {
         return Ok(());
     }
     let reason = state(&["state", "waiting", "reason"]).and_then(Value::as_str);
+    let why = match reason {
+        Some("ErrImagePull") => "image can't be pulled",
+        Some("ImagePullBackOff") => "trying and failing to pull image",
+        Some(reason) => reason,
+        None => "ContainerCreating",
+    };
     Err(ApiError::BadRequest(format!(
-        "container \"{container}\" in pod \"{name}\" is waiting to start: {}",
-        reason.unwrap_or("ContainerCreating")
+        "container \"{container}\" in pod \"{name}\" is waiting to start: {why}"
     )))
 }
 
@@ -192,7 +197,9 @@ mod tests {
         case(
             &json!({"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}),
             false,
-            Some("container \"c\" in pod \"p\" is waiting to start: ImagePullBackOff"),
+            Some(
+                "container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image",
+            ),
         );
         case(
             &json!({"name": "other"}),

@@ -62,8 +62,16 @@ fn check_type(definition: &ResourceDef, object: &mut Value) -> Result<(), ApiErr
     }
     let kind = object::text(object, &["kind"]);
     if !kind.is_empty() && kind != definition.kind {
+        let hint = if kind.eq_ignore_ascii_case(definition.kind.as_ref()) {
+            format!(
+                ": no kind \"{kind}\" is registered for version \"{api_version}\"; it is written {}",
+                definition.kind
+            )
+        } else {
+            String::new()
+        };
         return Err(ApiError::BadRequest(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}",
+            "{kind} in version \"{}\" cannot be handled as a {}{hint}",
             definition.version, definition.kind
         )));
     }

@@ -85,6 +85,11 @@ async fn kubectl_drives_a_deployment() {
     with_each_kubectl(deployment).await;
 }
 
+#[tokio::test]
+async fn kubectl_is_told_that_it_may_do_everything() {
+    with_each_kubectl(rights).await;
+}
+
 /// Runs a test against a new server, once for each kubectl.
 #[expect(
     clippy::print_stdout,
@@ -377,4 +382,21 @@ async fn deployment(kubectl: &Kubectl<'_>) {
         deleted.starts_with("deployment.apps \"web\" deleted"),
         "{deleted}"
     );
+}
+
+async fn rights(kubectl: &Kubectl<'_>) {
+    let may = kubectl.run(&["auth", "can-i", "create", "pods"]).await;
+    assert_eq!(may, "yes\n");
+    let list = kubectl.run(&["auth", "can-i", "--list"]).await;
+    let everything = ["*.*", "[]", "[]", "[*]"];
+    assert!(
+        list.lines()
+            .any(|line| line.split_whitespace().eq(everything)),
+        "{list}"
+    );
+    let name = "{.status.userInfo.username}";
+    let who = kubectl
+        .run(&["auth", "whoami", "-o", &format!("jsonpath={name}")])
+        .await;
+    assert_eq!(who, "devops-lab");
 }

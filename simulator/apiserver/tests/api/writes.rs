@@ -109,6 +109,14 @@ async fn refusals_have_the_words_of_kube_apiserver() {
         Refusal {
             method: "POST",
             uri: CONFIGMAPS,
+            body: json!({"kind": "Configmap", "apiVersion": "v1", "metadata": {"name": "b"}}),
+            code: 400,
+            reason: "BadRequest",
+            message: "Configmap in version \"v1\" cannot be handled as a ConfigMap: no kind \"Configmap\" is registered for version \"v1\"; it is written ConfigMap",
+        },
+        Refusal {
+            method: "POST",
+            uri: CONFIGMAPS,
             body: json!({"metadata": {"name": "b", "namespace": "kube-system"}}),
             code: 400,
             reason: "BadRequest",
