@@ -339,10 +339,9 @@ mod tests {
     fn french_punctuation_does_not_begin_a_line() {
         case(
             "Regardez bien : « ceci » !",
-            15,
-            "Regardez\nbien : « ceci » !",
+            14,
+            "Regardez\nbien :\n« ceci » !",
         );
-        case("Regardez bien : rien", 14, "Regardez\nbien : rien");
     }
 
     #[test]
