@@ -13,13 +13,13 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use lab_api::objects::object_reference;
 use lab_engine::ContainerId;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::{Entry, Shared};
+use crate::sync::reference_to;
 
 /// Before its first success a container is asked more often than its author wrote, from this
 /// pause on, doubling up to the probe's period: an application that is up after 30 ms should not
@@ -294,10 +294,9 @@ impl Prober {
     }
 
     fn report(&self, probe: &str, why: &str) {
-        let mut reference = object_reference(&*self.entry.pod());
-        reference.field_path = Some(format!("spec.containers{{{}}}", self.container.name));
-        self.shared.recorder(&self.entry.pod()).warning(
-            &reference,
+        let pod = self.entry.pod();
+        self.shared.recorder(&pod).warning(
+            &reference_to(&pod, &self.container.name),
             "Unhealthy",
             format!("{probe} probe failed: {why}"),
         );

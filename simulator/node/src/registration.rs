@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{
     DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeStatus,
-    NodeSystemInfo,
+    NodeSystemInfo, ObjectReference,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
@@ -56,6 +56,9 @@ pub(crate) async fn run(shared: Arc<Shared>, port: Option<u16>) {
 }
 
 async fn register(shared: &Shared, node: &NodeSpec, port: Option<u16>) {
+    if !shared.engine.pods_are_simulated() {
+        note(shared, node, "Starting", "Starting kubelet.");
+    }
     while let Err(error) = try_register(shared, node, port).await {
         tracing::debug!(node = node.name, %error, "registration will be tried again");
         tokio::time::sleep(RETRY).await;
@@ -73,12 +76,20 @@ async fn try_register(
         .create(&PostParams::default(), &node_object(shared, node, port))
         .await
     {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            note_ready(shared, node);
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.code == 409 => {
             let labels = json!({"metadata": {"labels": labels(node)}});
-            api.patch(&node.name, &PatchParams::default(), &Patch::Merge(labels))
+            let known = api
+                .patch(&node.name, &PatchParams::default(), &Patch::Merge(labels))
                 .await?;
-            post_status(shared, node, port).await
+            post_status(shared, node, port).await?;
+            if !is_ready(&known) {
+                note_ready(shared, node);
+            }
+            Ok(())
         }
         Err(error) => Err(error),
     }
@@ -89,9 +100,31 @@ async fn heartbeat(shared: &Shared, node: &NodeSpec, port: Option<u16>) -> Resul
     let api: Api<Node> = Api::all(shared.client.clone());
     match api.get_opt(&node.name).await? {
         // Somebody declared us dead while we were away, or the object is new.
-        Some(known) if !is_ready(&known) => post_status(shared, node, port).await,
+        Some(known) if !is_ready(&known) => {
+            post_status(shared, node, port).await?;
+            note_ready(shared, node);
+            Ok(())
+        }
         Some(_) | None => Ok(()),
     }
+}
+
+fn note_ready(shared: &Shared, node: &NodeSpec) {
+    let message = format!("Node {} status is now: NodeReady", node.name);
+    note(shared, node, "NodeReady", message);
+}
+
+/// An event of the node. Its uid is the node's name, as a kubelet has it: it speaks before it
+/// knows that of the object.
+fn note(shared: &Shared, node: &NodeSpec, reason: &'static str, message: impl Into<String>) {
+    let reference = ObjectReference {
+        kind: Some("Node".to_owned()),
+        name: Some(node.name.clone()),
+        uid: Some(node.name.clone()),
+        ..ObjectReference::default()
+    };
+    let events = shared.events.on_host(&node.name);
+    events.normal(&reference, reason, message);
 }
 
 fn is_ready(node: &Node) -> bool {

@@ -320,10 +320,24 @@ impl Pass<'_> {
     }
 
     fn reference_to(&self, container: &Container) -> ObjectReference {
-        let mut reference = object_reference(&**self.pod);
-        reference.field_path = Some(format!("spec.containers{{{}}}", container.name));
-        reference
+        reference_to(self.pod, &container.name)
     }
+}
+
+/// A container of a pod, as the object of an event.
+pub(crate) fn reference_to(pod: &Pod, container: &str) -> ObjectReference {
+    let spec = pod.spec.as_ref();
+    let mut init = spec
+        .into_iter()
+        .flat_map(|s| s.init_containers.iter().flatten());
+    let list = if init.any(|candidate| candidate.name == container) {
+        "initContainers"
+    } else {
+        "containers"
+    };
+    let mut reference = object_reference(pod);
+    reference.field_path = Some(format!("spec.{list}{{{container}}}"));
+    reference
 }
 
 fn seconds(seconds: i64) -> Duration {

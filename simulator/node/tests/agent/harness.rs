@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Pod};
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Node, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lab_apiserver::{ApiServer, ApiServerConfig, Version};
 use lab_context::Context;
@@ -39,13 +39,12 @@ impl Machine {
         let context = Context::simulated(1, 1.0);
         let stop = CancellationToken::new();
         let client = api(&context, &stop);
-        let namespace = json!({"metadata": {"name": "default"}});
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let namespace = serde_json::from_value(namespace).unwrap();
-        namespaces
-            .create(&PostParams::default(), &namespace)
-            .await
-            .unwrap();
+        for name in ["default", "kube-node-lease"] {
+            let namespaces: Api<Namespace> = Api::all(client.clone());
+            let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+            let made = namespaces.create(&PostParams::default(), &namespace).await;
+            made.unwrap();
+        }
         let engine = SimulatedEngine::new(SimulatedConfig::default(), context.clone());
         let agent = Agent::new(
             client.clone(),
@@ -116,23 +115,56 @@ impl Machine {
         }
     }
 
-    /// The reasons and messages of a pod's first events, in the order of `kubectl get events`.
-    pub(crate) async fn events(&self, pod: &str, number: usize) -> Vec<String> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), "default");
-        let about = ListParams::default().fields(&format!("involvedObject.name={pod}"));
+    /// Does to the node what the controller of nodes does to one that fell silent.
+    pub(crate) async fn give_up(&self) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let silent = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+        nodes
+            .patch_status(NODE, &PatchParams::default(), &Patch::Merge(silent))
+            .await
+            .unwrap();
+    }
+
+    /// Until an event was counted so often.
+    pub(crate) async fn counts(&self, object: &str, text: &str, number: i32) {
         let deadline = self.context.now() + PATIENCE;
         loop {
-            let events = api.list(&about).await.unwrap();
-            if events.items.len() >= number || self.context.now() > deadline {
-                let text = |event: Event| {
-                    let reason = event.reason.unwrap_or_default();
-                    format!("{reason}: {}", event.message.unwrap_or_default())
-                };
-                return events.into_iter().take(number).map(text).collect();
+            let events = self.list_events(object).await;
+            let counted = |event: &Event| told(event) == text && event.count == Some(number);
+            if events.iter().any(counted) {
+                return;
+            }
+            let events: Vec<_> = events.iter().map(told).collect();
+            assert!(
+                self.context.now() < deadline,
+                "never {number} × {text}: {events:#?}"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn list_events(&self, object: &str) -> Vec<Event> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), "default");
+        let about = ListParams::default().fields(&format!("involvedObject.name={object}"));
+        api.list(&about).await.unwrap().items
+    }
+
+    /// The reasons and messages of an object's first events, in the order of `kubectl get events`.
+    pub(crate) async fn events(&self, object: &str, number: usize) -> Vec<String> {
+        let deadline = self.context.now() + PATIENCE;
+        loop {
+            let events = self.list_events(object).await;
+            if events.len() >= number || self.context.now() > deadline {
+                return events.iter().take(number).map(told).collect();
             }
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+fn told(event: &Event) -> String {
+    let reason = event.reason.as_deref().unwrap_or_default();
+    format!("{reason}: {}", event.message.as_deref().unwrap_or_default())
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {

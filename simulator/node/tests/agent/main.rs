@@ -63,6 +63,15 @@ async fn a_program_that_cannot_be_started_is_no_mistake_in_a_config_map() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_given_up_says_that_it_is_back() {
+    let machine = Machine::start().await;
+    let ready = "NodeReady: Node node-1 status is now: NodeReady";
+    assert_eq!(machine.events("node-1", 1).await, [ready]);
+    machine.give_up().await;
+    machine.counts("node-1", ready, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crashing_container_is_held_back_for_longer_each_time() {
     let machine = Machine::start().await;
     machine.run("web", "hello:crash").await;
