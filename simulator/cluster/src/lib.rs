@@ -28,7 +28,7 @@ pub mod status;
 mod node_connection;
 
 /// Version of Kubernetes whose behaviour the cluster follows, as its API and nodes report it.
-pub const KUBERNETES_VERSION: &str = "v1.36.2";
+pub const KUBERNETES_VERSION: &str = "v1.36.0";
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
