@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Lab(LabCommand),
     /// Verify the present step of a lab from the live state of your cluster
     #[command(
-        after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy/replicas        one step of one lab\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run."
+        after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy-three-replicas/route\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run."
     )]
     Check(CheckArgs),
     /// A narrated tour: a cluster, an application, three replicas, a check, and back to nothing

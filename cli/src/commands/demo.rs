@@ -275,7 +275,11 @@ impl Tour<'_> {
         let pods: Api<Pod> = Api::default_namespaced(lifecycle::client(record)?);
         let ours = ListParams::default().labels("app=hello");
         let before = pods.list(&ours).await?;
-        let victim = before.iter().next().context("there is no pod to kill")?.name_any();
+        let victim = before
+            .iter()
+            .next()
+            .context("there is no pod to kill")?
+            .name_any();
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let began = Instant::now();
         pods.delete(&victim, &DeleteParams::default()).await?;
@@ -287,12 +291,18 @@ impl Tour<'_> {
                 Ok(_) | Err(_) => failed += 1,
             }
             let now = pods.list(&ours).await?;
-            let ready = now.iter().filter(|pod| pod.name_any() != victim && is_ready(pod)).count();
+            let ready = now
+                .iter()
+                .filter(|pod| pod.name_any() != victim && is_ready(pod))
+                .count();
             if ready == 3 {
                 break;
             }
             if began.elapsed() > AVAILABLE_LIMIT {
-                bail!("no replacement is ready after {} s", AVAILABLE_LIMIT.as_secs());
+                bail!(
+                    "no replacement is ready after {} s",
+                    AVAILABLE_LIMIT.as_secs()
+                );
             }
         }
         told(&format!(
@@ -314,8 +324,13 @@ impl Tour<'_> {
 
 /// True where the pod's Ready condition is True.
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn chapter(number: usize, title: &str, about: &str) {

@@ -27,7 +27,9 @@ pub(crate) async fn run(command: RegistryCommand) -> anyhow::Result<ExitCode> {
                 collected.blobs_removed, collected.kept
             ));
             if collected.blobs_removed == 0 && grace.is_none() {
-                line("What was pushed within the last hour stays whatever leads to it; --grace 0 takes that too, where no push is going on.");
+                line(
+                    "What was pushed within the last hour stays whatever leads to it; --grace 0 takes that too, where no push is going on.",
+                );
             }
         }
     }

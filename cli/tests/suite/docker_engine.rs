@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
+use testcontainers::GenericImage;
+use testcontainers::core::{IntoContainerPort, WaitFor};
+use testcontainers::runners::SyncRunner;
+
 use crate::app;
 use crate::http::{Traffic, get};
 use crate::lab::{KUBECTL, Lab, SOON, run};
@@ -255,4 +259,32 @@ fn an_image_that_was_built_and_never_pushed_is_not_run() {
     lab.wait_for_value(&["pod/built"], "{.status.phase}", "Running");
     lab.ok(&["delete"]);
     docker(&["rmi", &built, &pushed]);
+}
+
+#[test]
+fn a_students_image_serves_in_plain_docker_too() {
+    needs!(Tool::Docker);
+    let lab = Lab::new("dplain");
+    // A start brings the base image that the Dockerfile names.
+    start(&lab, &["1", "--engine", "docker"]);
+    let directory = lab.file("plain");
+    std::fs::create_dir_all(&directory).expect("the test's directory can be made");
+    app::write(&directory, "1.0.0");
+    let path = directory.to_str().expect("the test's path is text");
+    let image = format!("devops-lab-test/{}:1.0.0", lab.name);
+    docker(&["build", "--quiet", "--tag", &image, path]);
+    let (name, tag) = image.split_once(':').expect("the name has a tag");
+    let container = GenericImage::new(name, tag)
+        .with_exposed_port(8080.tcp())
+        .with_wait_for(WaitFor::message_on_stdout("listens on"))
+        .start()
+        .expect("the image runs");
+    let port = container
+        .get_host_port_ipv4(8080)
+        .expect("its port is published");
+    let answer = get(&format!("http://127.0.0.1:{port}/")).expect("it answers");
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("1.0.0"), "{}", answer.body);
+    drop(container);
+    docker(&["rmi", "--force", &image]);
 }

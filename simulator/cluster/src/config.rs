@@ -105,7 +105,12 @@ pub struct PortPreferences {
 
 impl Default for PortPreferences {
     fn default() -> Self {
-        Self { api: 6443, production: 8080, test: 8081, registry: 5001 }
+        Self {
+            api: 6443,
+            production: 8080,
+            test: 8081,
+            registry: 5001,
+        }
     }
 }
 
@@ -124,7 +129,11 @@ pub struct NodeResources {
 
 impl Default for NodeResources {
     fn default() -> Self {
-        Self { cpu_millis: 4000, memory_mib: 4096, pods: 110 }
+        Self {
+            cpu_millis: 4000,
+            memory_mib: 4096,
+            pods: 110,
+        }
     }
 }
 
@@ -166,8 +175,10 @@ impl ClusterFile {
     /// # Errors
     /// With file, line and field.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(&text, path)
     }
 
@@ -176,9 +187,15 @@ impl ClusterFile {
     /// # Errors
     /// With file, line and field.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let file: Self = serde_saphyr::from_str(text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), problem: yaml_problem(&error, path) })?;
-        let value = |field, problem| ConfigError::Value { path: path.to_owned(), field, problem };
+        let file: Self = serde_saphyr::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            problem: yaml_problem(&error, path),
+        })?;
+        let value = |field, problem| ConfigError::Value {
+            path: path.to_owned(),
+            field,
+            problem,
+        };
         if file.api_version != API_VERSION {
             let problem = format!(
                 "{:?} is not known to this version of devops-lab, which reads {API_VERSION:?}; a newer file needs a newer devops-lab",
@@ -187,7 +204,10 @@ impl ClusterFile {
             return Err(value("apiVersion", problem));
         }
         if file.kind != "Cluster" {
-            return Err(value("kind", format!("expected \"Cluster\", found {:?}", file.kind)));
+            return Err(value(
+                "kind",
+                format!("expected \"Cluster\", found {:?}", file.kind),
+            ));
         }
         if let Some(name) = &file.metadata.name {
             check_name(name).map_err(|problem| value("metadata.name", problem))?;
@@ -204,7 +224,9 @@ impl ClusterFile {
 
 /// What a YAML parser found, with the name of the file in its picture of the place.
 pub(crate) fn yaml_problem(error: &serde_saphyr::Error, path: &Path) -> String {
-    let text = error.to_string().replace("<input>", &path.display().to_string());
+    let text = error
+        .to_string()
+        .replace("<input>", &path.display().to_string());
     // "u16" is a word of this program, not of whoever wrote the file.
     let text = text.replace("invalid u16", "not a whole number that fits here");
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
@@ -218,17 +240,23 @@ pub fn check_name(name: &str) -> Result<(), String> {
     if name.len() <= 40 && lab_api::names::is_dns_label(name) {
         Ok(())
     } else {
-        Err(format!("{name:?} is not a name: use up to 40 lower-case letters, digits and '-', with a letter or digit at both ends"))
+        Err(format!(
+            "{name:?} is not a name: use up to 40 lower-case letters, digits and '-', with a letter or digit at both ends"
+        ))
     }
 }
 
 /// # Errors
 /// Where the number is out of the engine's range.
 pub fn check_nodes(nodes: u16, engine: Option<EngineKind>) -> Result<(), String> {
-    let (most, which) = engine.map_or((MAX_SIMULATED_NODES, "any"), |engine| (engine.max_nodes(), engine.as_str()));
+    let (most, which) = engine.map_or((MAX_SIMULATED_NODES, "any"), |engine| {
+        (engine.max_nodes(), engine.as_str())
+    });
     match nodes {
         0 => Err("a cluster needs at least 1 node".to_owned()),
-        count if count > most => Err(format!("{count} nodes are more than the {most} that the {which} engine carries")),
+        count if count > most => Err(format!(
+            "{count} nodes are more than the {most} that the {which} engine carries"
+        )),
         _ => Ok(()),
     }
 }
@@ -236,7 +264,11 @@ pub fn check_nodes(nodes: u16, engine: Option<EngineKind>) -> Result<(), String>
 /// # Errors
 /// Where the speed is no sensible factor.
 pub fn check_speed(speed: f64) -> Result<(), String> {
-    if (0.1..=1000.0).contains(&speed) { Ok(()) } else { Err(format!("{speed} is not between 0.1 and 1000")) }
+    if (0.1..=1000.0).contains(&speed) {
+        Ok(())
+    } else {
+        Err(format!("{speed} is not between 0.1 and 1000"))
+    }
 }
 
 #[cfg(test)]
@@ -272,9 +304,18 @@ mod tests {
         let head = "apiVersion: devops-lab.dev/v1\nkind: Cluster\n";
         refused(&format!("{head}spec:\n  nodez: 3\n"), &["nodez", "4"]);
         refused(&format!("{head}spec:\n  nodes: three\n"), &["4"]);
-        refused(&format!("{head}spec:\n  nodes: 0\n"), &["spec.nodes", "at least 1"]);
-        refused(&format!("{head}spec:\n  nodes: 80\n  engine: docker\n"), &["62"]);
-        refused(&format!("{head}metadata:\n  name: My Lab\n"), &["metadata.name"]);
+        refused(
+            &format!("{head}spec:\n  nodes: 0\n"),
+            &["spec.nodes", "at least 1"],
+        );
+        refused(
+            &format!("{head}spec:\n  nodes: 80\n  engine: docker\n"),
+            &["62"],
+        );
+        refused(
+            &format!("{head}metadata:\n  name: My Lab\n"),
+            &["metadata.name"],
+        );
         refused("apiVersion: devops-lab.dev/v9\nkind: Cluster\n", &["newer"]);
         refused(&format!("{head}spec:\n  speed: -1\n"), &["spec.speed"]);
     }

@@ -14,14 +14,16 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, sleep};
 
 use crate::docker::{
-    ClusterNetwork, Daemon, DockerPlan, LogRequest, NodePlan, Ports, Progress as DockerProgress, STATE_DIR,
-    bring_up, claim_network, import_system_image, list, logs, remove_all, remove_node, start_existing, start_part,
-    stop,
+    ClusterNetwork, Daemon, DockerPlan, LogRequest, NodePlan, Ports, Progress as DockerProgress,
+    STATE_DIR, bring_up, claim_network, import_system_image, list, logs, remove_all, remove_node,
+    start_existing, start_part, stop,
 };
 use crate::plan::{Network, node_name};
 use crate::provider::{Component, Progress, Provider, RunState};
 use crate::record::Record;
-use crate::roles::{ControlPlaneRole, GatewayRole, NodeEngine, NodeRole, RegistryRole, Role, api_access, node_plan};
+use crate::roles::{
+    ControlPlaneRole, GatewayRole, NodeEngine, NodeRole, RegistryRole, Role, api_access, node_plan,
+};
 
 /// How long the API may take to answer after its container has started.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -73,18 +75,31 @@ impl DockerProvider {
     pub async fn connect(record: Record, program: PathBuf) -> anyhow::Result<Self> {
         let daemon = Daemon::connect().await?;
         let Network::Bridge { a, b } = record.network else {
-            bail!("the record of cluster {:?} has no bridge network; delete the cluster and start it again", record.name);
+            bail!(
+                "the record of cluster {:?} has no bridge network; delete the cluster and start it again",
+                record.name
+            );
         };
         let subnet = format!("{a}.{b}.0.0/16");
-        let network = ClusterNetwork::parse(&subnet).with_context(|| format!("{subnet} is not a network of this program"))?;
-        Ok(Self { daemon, record, network, program })
+        let network = ClusterNetwork::parse(&subnet)
+            .with_context(|| format!("{subnet} is not a network of this program"))?;
+        Ok(Self {
+            daemon,
+            record,
+            network,
+            program,
+        })
     }
 
     fn plan(&self, image: &str) -> anyhow::Result<DockerPlan> {
         let Record { name, ports, .. } = &self.record;
         let text = |role: &Role| serde_json::to_string(role);
-        let nodes: Result<Vec<_>, anyhow::Error> =
-            self.record.nodes.iter().map(|index| self.node(*index, image)).collect();
+        let nodes: Result<Vec<_>, anyhow::Error> = self
+            .record
+            .nodes
+            .iter()
+            .map(|index| self.node(*index, image))
+            .collect();
         Ok(DockerPlan {
             cluster: name.clone(),
             network: self.network,
@@ -155,11 +170,18 @@ impl DockerProvider {
                 network: record.name.clone(),
                 system_image: image.to_owned(),
                 registry_port: record.ports.registry,
-                registry_address: SocketAddr::from((self.network.registry(), record.ports.registry)),
+                registry_address: SocketAddr::from((
+                    self.network.registry(),
+                    record.ports.registry,
+                )),
             },
             speed: record.speed,
         });
-        Ok(NodePlan { name, index: u8::try_from(index)?, config: serde_json::to_string(&role)? })
+        Ok(NodePlan {
+            name,
+            index: u8::try_from(index)?,
+            config: serde_json::to_string(&role)?,
+        })
     }
 
     /// Makes sure that the network is there with the addresses of the record.
@@ -178,20 +200,33 @@ impl DockerProvider {
         let client = crate::lifecycle::client(&self.record)?;
         let began = Instant::now();
         loop {
-            let Err(error) = client.apiserver_version().await else { return Ok(()) };
+            let Err(error) = client.apiserver_version().await else {
+                return Ok(());
+            };
             if began.elapsed() > ANSWER_LIMIT {
                 let hint = format!("see `devops-lab logs --name {}`", self.record.name);
-                return Err(error).with_context(|| format!("the API does not answer after {} s; {hint}", ANSWER_LIMIT.as_secs()));
+                return Err(error).with_context(|| {
+                    format!(
+                        "the API does not answer after {} s; {hint}",
+                        ANSWER_LIMIT.as_secs()
+                    )
+                });
             }
             sleep(LOOK).await;
         }
     }
 
-    async fn up_from_nothing(&self, image: &str, progress: &dyn Progress) -> anyhow::Result<Vec<String>> {
+    async fn up_from_nothing(
+        &self,
+        image: &str,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Vec<String>> {
         let plan = self.plan(image)?;
         let prefix = format!("{}-", self.record.name);
         let say = |event: DockerProgress| match event {
-            DockerProgress::Started { container, after, .. } => {
+            DockerProgress::Started {
+                container, after, ..
+            } => {
                 let part = container.strip_prefix(&prefix).unwrap_or(&container);
                 progress.done(part, after, &format!("container {container}"));
             }
@@ -199,13 +234,19 @@ impl DockerProvider {
         progress.begin("containers");
         bring_up(&self.daemon.docker, &plan, &say).await?;
         let names = ["control-plane", "registry", "gateway"].map(str::to_owned);
-        Ok(names.into_iter().chain(plan.nodes.into_iter().map(|node| node.name)).collect())
+        Ok(names
+            .into_iter()
+            .chain(plan.nodes.into_iter().map(|node| node.name))
+            .collect())
     }
 
     async fn repair(&self, image: &str, progress: &dyn Progress) -> anyhow::Result<Vec<String>> {
         let before = list(&self.daemon.docker, &self.record.name).await?;
-        let mut started: Vec<_> =
-            before.iter().filter(|part| !part.running).map(|part| part.component.clone()).collect();
+        let mut started: Vec<_> = before
+            .iter()
+            .filter(|part| !part.running)
+            .map(|part| part.component.clone())
+            .collect();
         let began = Instant::now();
         if !started.is_empty() {
             progress.begin("containers");
@@ -216,13 +257,20 @@ impl DockerProvider {
         }
         let present: HashSet<_> = before.into_iter().map(|part| part.component).collect();
         let plan = self.plan(image)?;
-        for node in plan.nodes.iter().filter(|node| !present.contains(&node.name)) {
+        for node in plan
+            .nodes
+            .iter()
+            .filter(|node| !present.contains(&node.name))
+        {
             progress.begin(&node.name);
             start_part(&self.daemon.docker, &plan, node).await?;
             progress.done(&node.name, began.elapsed(), "");
             started.push(node.name.clone());
         }
-        if ["control-plane", "registry", "gateway"].iter().any(|part| !present.contains(*part)) {
+        if ["control-plane", "registry", "gateway"]
+            .iter()
+            .any(|part| !present.contains(*part))
+        {
             bail!(
                 "a container of cluster {:?} was removed; what it held may be gone with it: delete the cluster and start it again",
                 self.record.name
@@ -238,7 +286,11 @@ impl Provider for DockerProvider {
         let began = Instant::now();
         progress.begin("system image");
         let image = import_system_image(&self.daemon.docker, &self.program).await?;
-        let note = if image.imported { "made from this program" } else { "present" };
+        let note = if image.imported {
+            "made from this program"
+        } else {
+            "present"
+        };
         progress.done("system image", began.elapsed(), note);
         self.reclaim_network().await?;
         let parts = list(&self.daemon.docker, &self.record.name).await?;
@@ -279,12 +331,15 @@ impl Provider for DockerProvider {
         let parts = list(docker, &self.record.name).await?;
         if let Some(part) = parts.iter().find(|part| part.component == name) {
             let started = docker.start_container(&part.container, None).await;
-            return started.with_context(|| format!("failed to start container {}", part.container));
+            return started
+                .with_context(|| format!("failed to start container {}", part.container));
         }
         let image = import_system_image(docker, &self.program).await?;
         let plan = self.plan(&image.reference)?;
         let node = plan.nodes.iter().find(|node| node.name == name);
-        let node = node.with_context(|| format!("cluster {:?} has no part called {name:?}", self.record.name))?;
+        let node = node.with_context(|| {
+            format!("cluster {:?} has no part called {name:?}", self.record.name)
+        })?;
         Ok(start_part(docker, &plan, node).await?)
     }
 
@@ -304,7 +359,12 @@ impl Provider for DockerProvider {
         tail: Option<u64>,
         follow: bool,
     ) -> anyhow::Result<BoxStream<'static, anyhow::Result<Bytes>>> {
-        let request = LogRequest { follow, tail_lines: tail };
-        Ok(logs(&self.daemon.docker, &self.record.name, name, request).map_err(anyhow::Error::from).boxed())
+        let request = LogRequest {
+            follow,
+            tail_lines: tail,
+        };
+        Ok(logs(&self.daemon.docker, &self.record.name, name, request)
+            .map_err(anyhow::Error::from)
+            .boxed())
     }
 }

@@ -45,19 +45,48 @@ pub struct Finding {
 
 impl Finding {
     fn ok(subject: &'static str, found: impl Into<String>) -> Self {
-        Self { subject, grade: Grade::Ok, found: found.into(), fix: String::new() }
+        Self {
+            subject,
+            grade: Grade::Ok,
+            found: found.into(),
+            fix: String::new(),
+        }
     }
 
-    fn new(subject: &'static str, grade: Grade, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { subject, grade, found: found.into(), fix: fix.into() }
+    fn new(
+        subject: &'static str,
+        grade: Grade,
+        found: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            subject,
+            grade,
+            found: found.into(),
+            fix: fix.into(),
+        }
     }
 }
 
 /// Looks at everything.
 pub async fn examine(home: &Home) -> Vec<Finding> {
     let mut findings = vec![docker().await];
-    findings.push(tool("kubectl", &["version", "--client"], "labs use `kubectl`; install it (Debian, Ubuntu: apt-get install kubectl)").await);
-    findings.push(tool("git", &["--version"], "labs use `git`; install it (Debian, Ubuntu: apt-get install git)").await);
+    findings.push(
+        tool(
+            "kubectl",
+            &["version", "--client"],
+            "labs use `kubectl`; install it (Debian, Ubuntu: apt-get install kubectl)",
+        )
+        .await,
+    );
+    findings.push(
+        tool(
+            "git",
+            &["--version"],
+            "labs use `git`; install it (Debian, Ubuntu: apt-get install git)",
+        )
+        .await,
+    );
     findings.push(loopback());
     findings.push(preferred_ports(home));
     findings.push(state_directory(home));
@@ -81,13 +110,22 @@ async fn docker() -> Finding {
 }
 
 async fn tool(name: &'static str, arguments: &[&str], fix: &str) -> Finding {
-    let output = Command::new(name).args(arguments).stdin(Stdio::null()).output().await;
+    let output = Command::new(name)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await;
     match output {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
             Finding::ok(name, text.lines().next().unwrap_or_default().to_owned())
         }
-        Ok(output) => Finding::new(name, Grade::Warning, format!("it ends with {}", output.status), fix),
+        Ok(output) => Finding::new(
+            name,
+            Grade::Warning,
+            format!("it ends with {}", output.status),
+            fix,
+        ),
         Err(_) => Finding::new(name, Grade::Warning, "not found on PATH", fix),
     }
 }
@@ -105,11 +143,23 @@ fn loopback() -> Finding {
 }
 
 fn preferred_ports(home: &Home) -> Finding {
-    let PortPreferences { api, production, test, registry } = PortPreferences::default();
+    let PortPreferences {
+        api,
+        production,
+        test,
+        registry,
+    } = PortPreferences::default();
     let ours: Vec<_> = home
         .records()
         .iter()
-        .flat_map(|record| [record.ports.api, record.ports.production, record.ports.test, record.ports.registry])
+        .flat_map(|record| {
+            [
+                record.ports.api,
+                record.ports.production,
+                record.ports.test,
+                record.ports.registry,
+            ]
+        })
         .collect();
     let taken: Vec<_> = [api, production, test, registry]
         .into_iter()
@@ -117,7 +167,10 @@ fn preferred_ports(home: &Home) -> Finding {
         .map(|port| port.to_string())
         .collect();
     if taken.is_empty() {
-        return Finding::ok("ports", format!("{api}, {production}, {test} and {registry} are free or ours"));
+        return Finding::ok(
+            "ports",
+            format!("{api}, {production}, {test} and {registry} are free or ours"),
+        );
     }
     Finding::new(
         "ports",
@@ -145,9 +198,18 @@ fn state_directory(home: &Home) -> Finding {
 
 fn disk(home: &Home) -> Finding {
     // The directory may not be there yet: its nearest ancestor is on the same file system.
-    let existing: Option<PathBuf> = home.path().ancestors().find(|path| path.exists()).map(PathBuf::from);
+    let existing: Option<PathBuf> = home
+        .path()
+        .ancestors()
+        .find(|path| path.exists())
+        .map(PathBuf::from);
     let Some(stat) = existing.and_then(|path| rustix::fs::statvfs(path).ok()) else {
-        return Finding::new("disk", Grade::Warning, "free space is not known", "check it with `df -h`");
+        return Finding::new(
+            "disk",
+            Grade::Warning,
+            "free space is not known",
+            "check it with `df -h`",
+        );
     };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize) >> 20;
     if free >= DISK_WANTED_MIB {
@@ -157,16 +219,24 @@ fn disk(home: &Home) -> Finding {
         "disk",
         Grade::Problem,
         format!("{free} MiB free"),
-        format!("images and logs want {DISK_WANTED_MIB} MiB: free some space (docker system prune, devops-lab registry gc)"),
+        format!(
+            "images and logs want {DISK_WANTED_MIB} MiB: free some space (docker system prune, devops-lab registry gc)"
+        ),
     )
 }
 
 fn memory() -> Finding {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).map(|kib| kib / 1024);
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = line
+        .and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok())
+        .map(|kib| kib / 1024);
     match available {
-        Some(mib) if mib >= MEMORY_WANTED_MIB => Finding::ok("memory", format!("{mib} MiB available")),
+        Some(mib) if mib >= MEMORY_WANTED_MIB => {
+            Finding::ok("memory", format!("{mib} MiB available"))
+        }
         Some(mib) => Finding::new(
             "memory",
             Grade::Warning,
@@ -192,8 +262,13 @@ fn open_files() -> Finding {
 }
 
 fn clusters(home: &Home) -> Vec<Finding> {
-    let broken = home.names().into_iter().filter_map(|name| home.cluster(&name).load().err());
-    broken.map(|error| Finding::new("cluster", Grade::Problem, error.to_string(), "")).collect()
+    let broken = home
+        .names()
+        .into_iter()
+        .filter_map(|name| home.cluster(&name).load().err());
+    broken
+        .map(|error| Finding::new("cluster", Grade::Problem, error.to_string(), ""))
+        .collect()
 }
 
 #[cfg(test)]
@@ -213,6 +288,9 @@ mod tests {
     #[tokio::test]
     async fn a_missing_tool_is_a_warning_with_a_fix() {
         let finding = tool("devops-lab-no-such-tool", &[], "install it").await;
-        assert_eq!((finding.grade, finding.fix.as_str()), (Grade::Warning, "install it"));
+        assert_eq!(
+            (finding.grade, finding.fix.as_str()),
+            (Grade::Warning, "install it")
+        );
     }
 }

@@ -37,7 +37,9 @@ pub enum KubeconfigError {
         source: io::Error,
     },
     /// It is not a kubeconfig.
-    #[error("{path} is not a kubeconfig and was left as it is; repair it, or use --no-kubeconfig and `devops-lab env`\n{problem}")]
+    #[error(
+        "{path} is not a kubeconfig and was left as it is; repair it, or use --no-kubeconfig and `devops-lab env`\n{problem}"
+    )]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -65,7 +67,9 @@ pub fn default_path() -> Result<PathBuf, KubeconfigError> {
     {
         return Ok(first);
     }
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).ok_or(KubeconfigError::NoHome)?;
+    let home = std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .ok_or(KubeconfigError::NoHome)?;
     Ok(PathBuf::from(home).join(".kube/config"))
 }
 
@@ -90,7 +94,10 @@ pub fn standalone(record: &Record) -> String {
 pub async fn merge(path: &Path, record: &Record) -> Result<Option<String>, KubeconfigError> {
     let _lock = Lock::take(path).await?;
     let mut config = read(path)?.unwrap_or_else(empty);
-    let previous = config["current-context"].as_str().filter(|name| !name.is_empty()).map(str::to_owned);
+    let previous = config["current-context"]
+        .as_str()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned);
     add(&mut config, record);
     write(path, &config)?;
     Ok(previous.filter(|name| *name != context_name(&record.name)))
@@ -101,12 +108,18 @@ pub async fn merge(path: &Path, record: &Record) -> Result<Option<String>, Kubec
 ///
 /// # Errors
 /// Where the file cannot be locked, read or written; it is then unchanged.
-pub async fn remove(path: &Path, cluster: &str, previous: Option<&str>) -> Result<(), KubeconfigError> {
+pub async fn remove(
+    path: &Path,
+    cluster: &str,
+    previous: Option<&str>,
+) -> Result<(), KubeconfigError> {
     if !path.exists() {
         return Ok(());
     }
     let _lock = Lock::take(path).await?;
-    let Some(mut config) = read(path)? else { return Ok(()) };
+    let Some(mut config) = read(path)? else {
+        return Ok(());
+    };
     let name = context_name(cluster);
     for list in ["clusters", "contexts", "users"] {
         if let Some(entries) = config[list].as_array_mut() {
@@ -114,14 +127,20 @@ pub async fn remove(path: &Path, cluster: &str, previous: Option<&str>) -> Resul
         }
     }
     if config["current-context"] == name.as_str() {
-        let back = previous.filter(|previous| has(&config, previous)).unwrap_or_default();
+        let back = previous
+            .filter(|previous| has(&config, previous))
+            .unwrap_or_default();
         config["current-context"] = json!(back);
     }
     write(path, &config)
 }
 
 fn has(config: &Value, context: &str) -> bool {
-    config["contexts"].as_array().into_iter().flatten().any(|entry| entry["name"] == context)
+    config["contexts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|entry| entry["name"] == context)
 }
 
 fn empty() -> Value {
@@ -138,8 +157,20 @@ fn add(config: &mut Value, record: &Record) {
         "certificate-authority-data": STANDARD.encode(&record.pki.ca_pem),
     });
     put(config, "clusters", &name, "cluster", &cluster);
-    put(config, "users", &name, "user", &json!({"token": record.token}));
-    put(config, "contexts", &name, "context", &json!({"cluster": name, "user": name}));
+    put(
+        config,
+        "users",
+        &name,
+        "user",
+        &json!({"token": record.token}),
+    );
+    put(
+        config,
+        "contexts",
+        &name,
+        "context",
+        &json!({"cluster": name, "user": name}),
+    );
     config["current-context"] = json!(name);
 }
 
@@ -158,11 +189,25 @@ fn read(path: &Path) -> Result<Option<Value>, KubeconfigError> {
         Ok(text) if text.trim().is_empty() => return Ok(None),
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(KubeconfigError::Io { verb: "read", path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(KubeconfigError::Io {
+                verb: "read",
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
-    let invalid = |problem: String| KubeconfigError::Invalid { path: path.to_owned(), problem };
-    let config: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(yaml_problem(&error, path)))?;
-    if config.is_object() { Ok(Some(config)) } else { Err(invalid("it is not a mapping".to_owned())) }
+    let invalid = |problem: String| KubeconfigError::Invalid {
+        path: path.to_owned(),
+        problem,
+    };
+    let config: Value =
+        serde_saphyr::from_str(&text).map_err(|error| invalid(yaml_problem(&error, path)))?;
+    if config.is_object() {
+        Ok(Some(config))
+    } else {
+        Err(invalid("it is not a mapping".to_owned()))
+    }
 }
 
 /// JSON is YAML, but people read this file: it is written as block YAML.
@@ -171,7 +216,11 @@ fn to_yaml(config: &Value) -> String {
 }
 
 fn write(path: &Path, config: &Value) -> Result<(), KubeconfigError> {
-    let failed = |source| KubeconfigError::Io { verb: "write", path: path.to_owned(), source };
+    let failed = |source| KubeconfigError::Io {
+        verb: "write",
+        path: path.to_owned(),
+        source,
+    };
     // A link is followed, so that the target is replaced and not the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     write_atomically(&target, to_yaml(config).as_bytes(), 0o600).map_err(failed)
@@ -182,8 +231,15 @@ struct Lock(PathBuf);
 
 impl Lock {
     async fn take(path: &Path) -> Result<Self, KubeconfigError> {
-        let failed = |source| KubeconfigError::Io { verb: "lock", path: path.to_owned(), source };
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let failed = |source| KubeconfigError::Io {
+            verb: "lock",
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             fs::create_dir_all(parent).map_err(failed)?;
         }
         let mut name = path.as_os_str().to_owned();
@@ -191,11 +247,19 @@ impl Lock {
         let lock = PathBuf::from(name);
         let deadline = tokio::time::Instant::now() + LOCK_WAIT;
         loop {
-            match fs::OpenOptions::new().write(true).create_new(true).open(&lock) {
+            match fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&lock)
+            {
                 Ok(_) => return Ok(Self(lock)),
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed(error));
+                }
                 Err(_) if tokio::time::Instant::now() >= deadline => {
-                    return Err(KubeconfigError::Locked { path: path.to_owned() });
+                    return Err(KubeconfigError::Locked {
+                        path: path.to_owned(),
+                    });
                 }
                 Err(_) => tokio::time::sleep(LOCK_PAUSE).await,
             }
@@ -246,7 +310,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("config");
         fs::write(&path, "just: [a\n").unwrap();
-        assert!(matches!(merge(&path, &sample("lab")).await, Err(KubeconfigError::Invalid { .. })));
+        assert!(matches!(
+            merge(&path, &sample("lab")).await,
+            Err(KubeconfigError::Invalid { .. })
+        ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "just: [a\n");
         assert!(!home.path().join("config.lock").exists());
     }

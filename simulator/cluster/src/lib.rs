@@ -8,9 +8,9 @@
 //! each process of a cluster runs).
 
 pub mod config;
-pub mod doctor;
 pub mod docker;
 pub mod docker_provider;
+pub mod doctor;
 pub mod kubeconfig;
 pub mod lifecycle;
 pub mod pki;

@@ -39,7 +39,8 @@ pub struct StartOptions {
     pub name: String,
     /// What the flags and the cluster file say.
     pub spec: ClusterSpec,
-    /// The kubeconfig to add a context to; none with `--no-kubeconfig`.
+    /// The kubeconfig to add a context to; none with `--no-kubeconfig`. Asked for a cluster that is
+    /// there, it changes nothing: what was decided when the cluster was made stays.
     pub kubeconfig: Option<PathBuf>,
 }
 
@@ -80,7 +81,11 @@ pub struct StartReport {
 /// Where the record's certificate cannot be read.
 pub fn client(record: &Record) -> anyhow::Result<Client> {
     let access = api_access(record, [127, 0, 0, 1].into());
-    ApiAccess { token: record.token.clone(), ..access }.client()
+    ApiAccess {
+        token: record.token.clone(),
+        ..access
+    }
+    .client()
 }
 
 /// The provider of a cluster's engine.
@@ -102,7 +107,11 @@ pub async fn provider(record: &Record, dir: &ClusterDir) -> anyhow::Result<Box<d
 ///
 /// # Errors
 /// With the part that failed and the next step.
-pub async fn start(home: &Home, options: StartOptions, progress: &dyn Progress) -> anyhow::Result<StartReport> {
+pub async fn start(
+    home: &Home,
+    options: StartOptions,
+    progress: &dyn Progress,
+) -> anyhow::Result<StartReport> {
     check_name(&options.name).map_err(anyhow::Error::msg)?;
     if let Some(speed) = options.spec.speed {
         check_speed(speed).map_err(anyhow::Error::msg)?;
@@ -126,12 +135,23 @@ async fn create(
     check_nodes(nodes, Some(engine)).map_err(anyhow::Error::msg)?;
     let lock = home.lock().await?;
     if dir.exists() {
-        bail!("cluster {:?} is being started by another command at this moment; see `devops-lab status --name {}`", options.name, options.name);
+        bail!(
+            "cluster {:?} is being started by another command at this moment; see `devops-lab status --name {}`",
+            options.name,
+            options.name
+        );
     }
     let others = home.records();
     let reserved: Vec<_> = others
         .iter()
-        .flat_map(|other| [other.ports.api, other.ports.production, other.ports.test, other.ports.registry])
+        .flat_map(|other| {
+            [
+                other.ports.api,
+                other.ports.production,
+                other.ports.test,
+                other.ports.registry,
+            ]
+        })
         .collect();
     let (ports, moved) = ports::choose(options.spec.ports, &reserved)?;
     let network = match engine {
@@ -149,7 +169,8 @@ async fn create(
         resources: options.spec.node,
         ports,
         network,
-        pki: Pki::generate(&dir_name(dir), &names).context("failed to make the cluster's certificates")?,
+        pki: Pki::generate(&dir_name(dir), &names)
+            .context("failed to make the cluster's certificates")?,
         token: token(),
         node_token: token(),
         kubeconfig: options.kubeconfig,
@@ -162,17 +183,31 @@ async fn create(
         let left = delete_cluster(dir, Some(&record)).await;
         return Err(match left {
             Ok(()) => error,
-            Err(left) => error.context(format!("and what was begun could not be removed: {left:#}")),
+            Err(left) => {
+                error.context(format!("and what was begun could not be removed: {left:#}"))
+            }
         });
     }
-    Ok(StartReport { record, started: Started::Created, engine_reason: Some(reason), moved })
+    Ok(StartReport {
+        record,
+        started: Started::Created,
+        engine_reason: Some(reason),
+        moved,
+    })
 }
 
 fn dir_name(dir: &ClusterDir) -> String {
-    dir.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    dir.path()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
-async fn bring_up(dir: &ClusterDir, record: &mut Record, progress: &dyn Progress) -> anyhow::Result<()> {
+async fn bring_up(
+    dir: &ClusterDir,
+    record: &mut Record,
+    progress: &dyn Progress,
+) -> anyhow::Result<()> {
     provider(record, dir).await?.up(progress).await?;
     await_nodes(record, progress).await?;
     join_kubeconfig(dir, record, progress).await
@@ -185,11 +220,11 @@ async fn resume(
     progress: &dyn Progress,
 ) -> anyhow::Result<StartReport> {
     refuse_changes(&record, &options.spec)?;
-    let wanted = options.spec.nodes.unwrap_or(u16::try_from(record.nodes.len()).unwrap_or(DEFAULT_NODES));
+    let wanted = options
+        .spec
+        .nodes
+        .unwrap_or(u16::try_from(record.nodes.len()).unwrap_or(DEFAULT_NODES));
     check_nodes(wanted, Some(record.engine)).map_err(anyhow::Error::msg)?;
-    if record.kubeconfig.is_none() {
-        record.kubeconfig = options.kubeconfig;
-    }
     let (added, removed) = resized(&record.nodes, wanted);
     if record.engine == EngineKind::Simulated && !(added.is_empty() && removed.is_empty()) {
         // Simulated nodes live in the control plane's process, which reads their number at start.
@@ -205,15 +240,28 @@ async fn resume(
         await_nodes(&record, progress).await?;
     }
     join_kubeconfig(dir, &mut record, progress).await?;
-    let names = |indexes: &[u16]| indexes.iter().map(|index| node_name(*index)).collect::<Vec<_>>();
+    let names = |indexes: &[u16]| {
+        indexes
+            .iter()
+            .map(|index| node_name(*index))
+            .collect::<Vec<_>>()
+    };
     let outcome = if !added.is_empty() || !removed.is_empty() {
-        Started::Resized { added: names(&added), removed: names(&removed) }
+        Started::Resized {
+            added: names(&added),
+            removed: names(&removed),
+        }
     } else if started.is_empty() {
         Started::Unchanged
     } else {
         Started::Resumed(started)
     };
-    Ok(StartReport { record, started: outcome, engine_reason: None, moved: Vec::new() })
+    Ok(StartReport {
+        record,
+        started: outcome,
+        engine_reason: None,
+        moved: Vec::new(),
+    })
 }
 
 /// A running cluster keeps its engine, speed and size of nodes; asking for others is no mistake to
@@ -227,7 +275,10 @@ fn refuse_changes(record: &Record, spec: &ClusterSpec) -> anyhow::Result<()> {
             engine.as_str()
         );
     }
-    if let Some(speed) = spec.speed.filter(|speed| (*speed - record.speed).abs() > f64::EPSILON) {
+    if let Some(speed) = spec
+        .speed
+        .filter(|speed| (*speed - record.speed).abs() > f64::EPSILON)
+    {
         bail!(
             "cluster {name:?} runs at speed {}; to have one at {speed}, delete it first (devops-lab delete --name {name})",
             record.speed
@@ -260,18 +311,36 @@ pub async fn await_nodes(record: &Record, progress: &dyn Progress) -> anyhow::Re
     let nodes: Api<Node> = Api::all(client(record)?);
     loop {
         let listed = nodes.list(&ListParams::default()).await;
-        let ready: Vec<String> = listed.iter().flatten().filter(|node| is_ready(node)).filter_map(|n| n.metadata.name.clone()).collect();
-        let missing: Vec<_> =
-            record.nodes.iter().map(|index| node_name(*index)).filter(|name| !ready.contains(name)).collect();
+        let ready: Vec<String> = listed
+            .iter()
+            .flatten()
+            .filter(|node| is_ready(node))
+            .filter_map(|n| n.metadata.name.clone())
+            .collect();
+        let missing: Vec<_> = record
+            .nodes
+            .iter()
+            .map(|index| node_name(*index))
+            .filter(|name| !ready.contains(name))
+            .collect();
         if missing.is_empty() {
             progress.done(&part, began.elapsed(), "");
             return Ok(());
         }
         if began.elapsed() > READY_LIMIT {
-            let hint = format!("see `devops-lab logs {} --name {}`", missing[0], record.name);
+            let hint = format!(
+                "see `devops-lab logs {} --name {}`",
+                missing[0], record.name
+            );
             match listed {
-                Ok(_) => bail!("not Ready after {} s: {}; {hint}", READY_LIMIT.as_secs(), missing.join(", ")),
-                Err(error) => return Err(error).with_context(|| format!("the API does not answer; {hint}")),
+                Ok(_) => bail!(
+                    "not Ready after {} s: {}; {hint}",
+                    READY_LIMIT.as_secs(),
+                    missing.join(", ")
+                ),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("the API does not answer; {hint}"));
+                }
             }
         }
         sleep(LOOK).await;
@@ -280,19 +349,34 @@ pub async fn await_nodes(record: &Record, progress: &dyn Progress) -> anyhow::Re
 
 /// True where the node's Ready condition is True.
 pub(crate) fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-async fn join_kubeconfig(dir: &ClusterDir, record: &mut Record, progress: &dyn Progress) -> anyhow::Result<()> {
-    let Some(path) = record.kubeconfig.clone() else { return Ok(()) };
+async fn join_kubeconfig(
+    dir: &ClusterDir,
+    record: &mut Record,
+    progress: &dyn Progress,
+) -> anyhow::Result<()> {
+    let Some(path) = record.kubeconfig.clone() else {
+        return Ok(());
+    };
     let began = Instant::now();
     let previous = kubeconfig::merge(&path, record).await?;
     if record.previous_context.is_none() {
         record.previous_context = previous;
     }
     dir.save(record)?;
-    progress.done("kubeconfig", began.elapsed(), &kubeconfig::context_name(&record.name));
+    progress.done(
+        "kubeconfig",
+        began.elapsed(),
+        &kubeconfig::context_name(&record.name),
+    );
     Ok(())
 }
 
@@ -325,9 +409,16 @@ fn is_unused(network: Network) -> bool {
 }
 
 fn certificate_names(network: Network) -> Vec<String> {
-    let mut names: Vec<String> = ["localhost", "127.0.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-        .map(str::to_owned)
-        .into();
+    let mut names: Vec<String> = [
+        "localhost",
+        "127.0.0.1",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
+    .map(str::to_owned)
+    .into();
     if let Network::Bridge { a, b } = network {
         names.push(format!("{a}.{b}.0.2"));
     }
@@ -364,7 +455,10 @@ pub async fn delete(home: &Home, name: &str) -> anyhow::Result<()> {
             if docker_provider::remove_leftovers(name).await? {
                 return Ok(());
             }
-            Err(RecordError::NotFound { name: name.to_owned() }.into())
+            Err(RecordError::NotFound {
+                name: name.to_owned(),
+            }
+            .into())
         }
         Err(error @ RecordError::Newer { .. }) => Err(error.into()),
         Err(_) => delete_cluster(&dir, None).await,
@@ -377,10 +471,13 @@ async fn delete_cluster(dir: &ClusterDir, record: Option<&Record>) -> anyhow::Re
         Some(record) => provider(record, dir).await?.delete().await?,
         None => {
             ProcessProvider::orphaned(dir).await?;
-            docker_provider::remove_leftovers(&dir_name(dir)).await.map(drop).or_else(|error| {
-                tracing::debug!(%error, "no Docker to look for leftovers in");
-                anyhow::Ok(())
-            })?;
+            docker_provider::remove_leftovers(&dir_name(dir))
+                .await
+                .map(drop)
+                .or_else(|error| {
+                    tracing::debug!(%error, "no Docker to look for leftovers in");
+                    anyhow::Ok(())
+                })?;
         }
     }
     Ok(dir.remove()?)
@@ -426,12 +523,19 @@ pub async fn remove_node(dir: &ClusterDir, name: &str) -> anyhow::Result<()> {
     refuse_for_simulated(&record)?;
     let index = node_index(&record, name)?;
     if record.nodes.len() == 1 {
-        bail!("{name} is the only node of cluster {:?}: add another first (devops-lab node add), or delete the cluster", record.name);
+        bail!(
+            "{name} is the only node of cluster {:?}: add another first (devops-lab node add), or delete the cluster",
+            record.name
+        );
     }
     remove_nodes(dir, &mut record, &[index]).await
 }
 
-async fn remove_nodes(dir: &ClusterDir, record: &mut Record, indexes: &[u16]) -> anyhow::Result<()> {
+async fn remove_nodes(
+    dir: &ClusterDir,
+    record: &mut Record,
+    indexes: &[u16],
+) -> anyhow::Result<()> {
     let provider = provider(record, dir).await?;
     let api: Api<Node> = Api::all(client(record)?);
     for index in indexes {
@@ -456,17 +560,30 @@ async fn remove_nodes(dir: &ClusterDir, record: &mut Record, indexes: &[u16]) ->
 /// # Errors
 /// Naming the nodes there are.
 pub fn node_index(record: &Record, name: &str) -> anyhow::Result<u16> {
-    record.nodes.iter().copied().find(|index| node_name(*index) == name).with_context(|| {
-        let names: Vec<_> = record.nodes.iter().map(|index| node_name(*index)).collect();
-        format!("cluster {:?} has no node {name:?}; it has {}", record.name, names.join(", "))
-    })
+    record
+        .nodes
+        .iter()
+        .copied()
+        .find(|index| node_name(*index) == name)
+        .with_context(|| {
+            let names: Vec<_> = record.nodes.iter().map(|index| node_name(*index)).collect();
+            format!(
+                "cluster {:?} has no node {name:?}; it has {}",
+                record.name,
+                names.join(", ")
+            )
+        })
 }
 
 /// Switches a node on.
 ///
 /// # Errors
 /// Where there is no such node, or it does not become Ready.
-pub async fn start_node(dir: &ClusterDir, name: &str, progress: &dyn Progress) -> anyhow::Result<()> {
+pub async fn start_node(
+    dir: &ClusterDir,
+    name: &str,
+    progress: &dyn Progress,
+) -> anyhow::Result<()> {
     let record = dir.load()?;
     refuse_for_simulated(&record)?;
     node_index(&record, name)?;
@@ -502,14 +619,24 @@ mod tests {
 
     #[test]
     fn another_engine_for_a_running_cluster_is_refused_with_the_way_out() {
-        let spec = ClusterSpec { engine: Some(EngineKind::Docker), ..ClusterSpec::default() };
-        let message = refuse_changes(&sample("lab"), &spec).unwrap_err().to_string();
-        assert!(message.contains("delete --name lab") && message.contains("--name OTHER"), "{message}");
+        let spec = ClusterSpec {
+            engine: Some(EngineKind::Docker),
+            ..ClusterSpec::default()
+        };
+        let message = refuse_changes(&sample("lab"), &spec)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("delete --name lab") && message.contains("--name OTHER"),
+            "{message}"
+        );
     }
 
     #[test]
     fn an_unknown_node_is_answered_with_those_there_are() {
-        let message = node_index(&sample("lab"), "node-9").unwrap_err().to_string();
+        let message = node_index(&sample("lab"), "node-9")
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("node-1, node-2, node-3"), "{message}");
     }
 }

@@ -31,7 +31,11 @@ type LogStream = BoxStream<'static, Result<Bytes, NodeConnectionError>>;
 
 impl Nodes {
     pub(crate) fn new(token: String) -> Self {
-        Self { token, client: OnceLock::new(), local: OnceLock::new() }
+        Self {
+            token,
+            client: OnceLock::new(),
+            local: OnceLock::new(),
+        }
     }
 
     /// Supplies the client that finds nodes; the API server it belongs to is made with `self`.
@@ -45,35 +49,63 @@ impl Nodes {
     }
 
     async fn address(&self, node: &str) -> Result<String, NodeConnectionError> {
-        let unknown = || NodeConnectionError::Refused(format!("node {node:?} has not said where its agent listens"));
+        let unknown = || {
+            NodeConnectionError::Refused(format!(
+                "node {node:?} has not said where its agent listens"
+            ))
+        };
         let client = self.client.get().ok_or_else(unknown)?;
-        let found = Api::<Node>::all(client.clone()).get_opt(node).await.map_err(|error| unreachable(node, error))?;
+        let found = Api::<Node>::all(client.clone())
+            .get_opt(node)
+            .await
+            .map_err(|error| unreachable(node, error))?;
         let status = found.and_then(|node| node.status).ok_or_else(unknown)?;
-        let port = status.daemon_endpoints.and_then(|endpoints| endpoints.kubelet_endpoint).ok_or_else(unknown)?.port;
+        let port = status
+            .daemon_endpoints
+            .and_then(|endpoints| endpoints.kubelet_endpoint)
+            .ok_or_else(unknown)?
+            .port;
         let addresses = status.addresses.unwrap_or_default();
-        let ip = addresses.into_iter().find(|address| address.type_ == "InternalIP").ok_or_else(unknown)?;
+        let ip = addresses
+            .into_iter()
+            .find(|address| address.type_ == "InternalIP")
+            .ok_or_else(unknown)?;
         Ok(format!("{}:{port}", ip.address))
     }
 
     async fn remote(&self, node: &str, query: &LogQuery) -> Result<LogStream, NodeConnectionError> {
         let address = self.address(node).await?;
         let connect = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(&address)).await;
-        let stream = connect.map_err(|error| unreachable(node, error))?.map_err(|error| unreachable(node, error))?;
+        let stream = connect
+            .map_err(|error| unreachable(node, error))?
+            .map_err(|error| unreachable(node, error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| unreachable(node, error))?;
         tokio::spawn(connection);
         let request = http::Request::get(path_of(query))
             .header(http::header::HOST, &address)
-            .header(http::header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(
+                http::header::AUTHORIZATION,
+                format!("Bearer {}", self.token),
+            )
             .body(Empty::<Bytes>::new())
             .map_err(|error| unreachable(node, error))?;
-        let response = sender.send_request(request).await.map_err(|error| unreachable(node, error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| unreachable(node, error))?;
         let accepted = response.status().is_success();
         let body = response.into_body();
         if !accepted {
-            let text = body.collect().await.map_err(|error| lost(node, error))?.to_bytes();
-            return Err(NodeConnectionError::Refused(String::from_utf8_lossy(&text).into_owned()));
+            let text = body
+                .collect()
+                .await
+                .map_err(|error| lost(node, error))?
+                .to_bytes();
+            return Err(NodeConnectionError::Refused(
+                String::from_utf8_lossy(&text).into_owned(),
+            ));
         }
         let node = node.to_owned();
         // The sender lives as long as the stream: dropping it would end the connection.
@@ -87,7 +119,11 @@ impl Nodes {
 
 #[async_trait]
 impl NodeConnection for Nodes {
-    async fn container_logs(&self, node: &str, request: LogRequest) -> Result<LogStream, NodeConnectionError> {
+    async fn container_logs(
+        &self,
+        node: &str,
+        request: LogRequest,
+    ) -> Result<LogStream, NodeConnectionError> {
         let limit = request.limit_bytes;
         let query = query_of(request);
         let stream = match self.local.get() {
@@ -97,7 +133,9 @@ impl NodeConnection for Nodes {
                     LogError::BadRequest(message) => NodeConnectionError::Refused(message),
                     LogError::Engine(error) => lost(node, error),
                 })?;
-                stream.map(move |part| part.map_err(|error| lost(&name, error))).boxed()
+                stream
+                    .map(move |part| part.map_err(|error| lost(&name, error)))
+                    .boxed()
             }
             None => self.remote(node, &query).await?,
         };
@@ -109,14 +147,42 @@ impl NodeConnection for Nodes {
 }
 
 fn query_of(request: LogRequest) -> LogQuery {
-    let LogRequest { namespace, pod, container, follow, tail_lines, since_seconds, since_time, timestamps, previous, .. } =
-        request;
-    let since = since_time.or_else(|| Some(Timestamp::now() - SignedDuration::from_secs(since_seconds?)));
-    LogQuery { namespace, pod, container, previous, options: LogOptions { follow, tail_lines, since, timestamps } }
+    let LogRequest {
+        namespace,
+        pod,
+        container,
+        follow,
+        tail_lines,
+        since_seconds,
+        since_time,
+        timestamps,
+        previous,
+        ..
+    } = request;
+    let since =
+        since_time.or_else(|| Some(Timestamp::now() - SignedDuration::from_secs(since_seconds?)));
+    LogQuery {
+        namespace,
+        pod,
+        container,
+        previous,
+        options: LogOptions {
+            follow,
+            tail_lines,
+            since,
+            timestamps,
+        },
+    }
 }
 
 fn path_of(query: &LogQuery) -> String {
-    let LogQuery { namespace, pod, container, previous, options } = query;
+    let LogQuery {
+        namespace,
+        pod,
+        container,
+        previous,
+        options,
+    } = query;
     let mut path = format!(
         "/containerLogs/{namespace}/{pod}/{container}?follow={}&previous={previous}&timestamps={}",
         options.follow, options.timestamps
@@ -145,12 +211,24 @@ fn cut(stream: LogStream, limit: u64) -> LogStream {
     cut.boxed()
 }
 
-fn unreachable(node: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> NodeConnectionError {
-    NodeConnectionError::Unreachable { node: node.to_owned(), source: source.into() }
+fn unreachable(
+    node: &str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> NodeConnectionError {
+    NodeConnectionError::Unreachable {
+        node: node.to_owned(),
+        source: source.into(),
+    }
 }
 
-fn lost(node: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> NodeConnectionError {
-    NodeConnectionError::Lost { node: node.to_owned(), source: source.into() }
+fn lost(
+    node: &str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> NodeConnectionError {
+    NodeConnectionError::Lost {
+        node: node.to_owned(),
+        source: source.into(),
+    }
 }
 
 #[cfg(test)]

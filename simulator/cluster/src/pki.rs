@@ -5,8 +5,8 @@
 
 use rand::Rng;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,8 @@ impl Pki {
     pub fn generate(cluster: &str, names: &[String]) -> Result<Self, rcgen::Error> {
         let ca_key = KeyPair::generate()?;
         let mut ca = CertificateParams::new(Vec::new())?;
-        ca.distinguished_name.push(DnType::CommonName, format!("devops-lab {cluster}"));
+        ca.distinguished_name
+            .push(DnType::CommonName, format!("devops-lab {cluster}"));
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (ca.not_before, ca.not_after) = validity();
@@ -38,7 +39,9 @@ impl Pki {
         let issuer = Issuer::new(ca, ca_key);
         let key = KeyPair::generate()?;
         let mut server = CertificateParams::new(names.to_vec())?;
-        server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         (server.not_before, server.not_after) = validity();
         let certificate = server.signed_by(&key, &issuer)?;

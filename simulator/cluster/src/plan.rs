@@ -86,12 +86,19 @@ mod tests {
 
     #[test]
     fn nodes_pods_and_services_never_overlap() {
-        for network in [Network::Loopback { octet: 9 }, Network::Bridge { a: 10, b: 89 }] {
+        for network in [
+            Network::Loopback { octet: 9 },
+            Network::Bridge { a: 10, b: 89 },
+        ] {
             let (service, bits) = network.service_cidr();
             let mask = u32::MAX << (32 - u32::from(bits));
             for index in 1..=62 {
                 let (pods, _) = network.pod_cidr(index);
-                assert_ne!(u32::from(pods) & mask, u32::from(service), "{network:?} node {index}");
+                assert_ne!(
+                    u32::from(pods) & mask,
+                    u32::from(service),
+                    "{network:?} node {index}"
+                );
                 assert_ne!(network.pod_cidr(index), network.pod_cidr(index + 1));
                 assert_ne!(network.node_ip(index), network.node_ip(index + 1));
             }

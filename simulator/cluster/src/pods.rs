@@ -16,7 +16,9 @@ pub fn shim(config: &Path) -> std::io::Error {
 /// # Errors
 /// Where signals cannot be listened to.
 pub fn pause() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

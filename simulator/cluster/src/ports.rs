@@ -33,14 +33,26 @@ impl Ports {
     /// Every port with the part that listens on it.
     #[must_use]
     pub fn all(self) -> [(&'static str, u16); 4] {
-        let Self { api, production, test, registry } = self;
-        [(API, api), (PRODUCTION, production), (TEST, test), (REGISTRY, registry)]
+        let Self {
+            api,
+            production,
+            test,
+            registry,
+        } = self;
+        [
+            (API, api),
+            (PRODUCTION, production),
+            (TEST, test),
+            (REGISTRY, registry),
+        ]
     }
 }
 
 /// No port from the preferred one on is free.
 #[derive(Debug, thiserror::Error)]
-#[error("no free port on 127.0.0.1 from {from} to {to} for the {part}: free one of them, or choose another in a cluster file (spec.ports)")]
+#[error(
+    "no free port on 127.0.0.1 from {from} to {to} for the {part}: free one of them, or choose another in a cluster file (spec.ports)"
+)]
 pub struct NoFreePort {
     part: &'static str,
     from: u16,
@@ -63,14 +75,21 @@ pub struct Moved {
 ///
 /// # Errors
 /// Where none is free.
-pub fn choose(preferred: PortPreferences, reserved: &[u16]) -> Result<(Ports, Vec<Moved>), NoFreePort> {
+pub fn choose(
+    preferred: PortPreferences,
+    reserved: &[u16],
+) -> Result<(Ports, Vec<Moved>), NoFreePort> {
     let mut taken = reserved.to_vec();
     let mut moved = Vec::new();
     let mut pick = |part, from| {
         let port = next_free(part, from, &taken)?;
         taken.push(port);
         if port != from {
-            moved.push(Moved { part, from, to: port });
+            moved.push(Moved {
+                part,
+                from,
+                to: port,
+            });
         }
         Ok(port)
     };
@@ -85,7 +104,9 @@ pub fn choose(preferred: PortPreferences, reserved: &[u16]) -> Result<(Ports, Ve
 
 fn next_free(part: &'static str, from: u16, taken: &[u16]) -> Result<u16, NoFreePort> {
     let to = from.saturating_add(TRIES);
-    (from..=to).find(|port| !taken.contains(port) && is_free(*port)).ok_or(NoFreePort { part, from, to })
+    (from..=to)
+        .find(|port| !taken.contains(port) && is_free(*port))
+        .ok_or(NoFreePort { part, from, to })
 }
 
 /// True where nobody listens on the port now, on loopback or on every address.
@@ -102,16 +123,30 @@ mod tests {
     fn a_taken_port_is_passed_over_and_said() {
         let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = busy.local_addr().unwrap().port();
-        let preferred = PortPreferences { api: port, ..PortPreferences::default() };
+        let preferred = PortPreferences {
+            api: port,
+            ..PortPreferences::default()
+        };
         let (ports, moved) = choose(preferred, &[]).unwrap();
         assert_ne!(ports.api, port);
-        assert!(moved.iter().any(|m| m.part == "Kubernetes API" && m.from == port && m.to == ports.api));
+        assert!(
+            moved
+                .iter()
+                .any(|m| m.part == "Kubernetes API" && m.from == port && m.to == ports.api)
+        );
     }
 
     #[test]
     fn a_stopped_clusters_ports_stay_its_own() {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let preferred = PortPreferences { api: free, ..PortPreferences::default() };
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let preferred = PortPreferences {
+            api: free,
+            ..PortPreferences::default()
+        };
         let (ports, _) = choose(preferred, &[free]).unwrap();
         assert_ne!(ports.api, free);
     }

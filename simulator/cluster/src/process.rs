@@ -57,7 +57,11 @@ impl ProcessProvider {
     /// For the cluster of `record`; `program` is the executable that its processes run.
     #[must_use]
     pub fn new(record: Record, dir: ClusterDir, program: PathBuf) -> Self {
-        Self { record, dir, program }
+        Self {
+            record,
+            dir,
+            program,
+        }
     }
 
     /// Ends the processes of a cluster whose record cannot be read.
@@ -75,19 +79,30 @@ impl ProcessProvider {
         let nodes = match self.record.engine {
             // Simulated nodes live inside the control plane's process.
             crate::config::EngineKind::Simulated => Vec::new(),
-            crate::config::EngineKind::Docker | crate::config::EngineKind::Process => {
-                self.record.nodes.iter().map(|index| node_name(*index)).collect()
-            }
+            crate::config::EngineKind::Docker | crate::config::EngineKind::Process => self
+                .record
+                .nodes
+                .iter()
+                .map(|index| node_name(*index))
+                .collect(),
         };
-        std::iter::once(CONTROL_PLANE.to_owned()).chain(nodes).collect()
+        std::iter::once(CONTROL_PLANE.to_owned())
+            .chain(nodes)
+            .collect()
     }
 
     fn role(&self, name: &str) -> anyhow::Result<Role> {
         if name == CONTROL_PLANE {
             return Ok(roles::all_in_one(&self.record, &self.dir));
         }
-        let index = self.record.nodes.iter().find(|index| node_name(**index) == name);
-        let index = index.with_context(|| format!("cluster {:?} has no part called {name:?}", self.record.name))?;
+        let index = self
+            .record
+            .nodes
+            .iter()
+            .find(|index| node_name(**index) == name);
+        let index = index.with_context(|| {
+            format!("cluster {:?} has no part called {name:?}", self.record.name)
+        })?;
         Ok(roles::process_node(&self.record, &self.dir, *index))
     }
 
@@ -107,7 +122,10 @@ impl ProcessProvider {
         let role = serde_json::to_string(&self.role(name)?)?;
         for part in ["run", "logs"] {
             let path = self.dir.join(part);
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path);
             made.with_context(|| format!("failed to create {}", path.display()))?;
         }
         let log = self.log_path(name);
@@ -139,14 +157,21 @@ impl ProcessProvider {
         let started = start_time(pid).unwrap_or(0);
         let identity = serde_json::to_vec(&Identity { pid, started })?;
         let path = self.pid_path(name);
-        write_atomically(&path, &identity, 0o600).with_context(|| format!("failed to write {}", path.display()))
+        write_atomically(&path, &identity, 0o600)
+            .with_context(|| format!("failed to write {}", path.display()))
     }
 
     /// Refuses to start the control plane where another program has come to listen on one of the
     /// cluster's ports, which it keeps for its life.
     fn check_ports(&self) -> anyhow::Result<()> {
         let name = &self.record.name;
-        match self.record.ports.all().into_iter().find(|(_, port)| !ports::is_free(*port)) {
+        match self
+            .record
+            .ports
+            .all()
+            .into_iter()
+            .find(|(_, port)| !ports::is_free(*port))
+        {
             None => Ok(()),
             Some((part, port)) => bail!(
                 "port {port} for the {part} of cluster {name:?} is in use by another program, which `ss -ltnp 'sport = :{port}'` shows: end it, or take other ports with a new cluster (devops-lab delete --name {name}, then start)"
@@ -163,14 +188,23 @@ impl ProcessProvider {
         let client = crate::lifecycle::client(&self.record)?;
         loop {
             if let Some(status) = child.try_wait()? {
-                bail!("the {name} of cluster {:?} ended ({status}):\n{}", self.record.name, self.last_words(name));
+                bail!(
+                    "the {name} of cluster {:?} ended ({status}):\n{}",
+                    self.record.name,
+                    self.last_words(name)
+                );
             }
             // Without a limit, a stranger that listens and says nothing would hide the end above.
-            if let Ok(Ok(_)) = tokio::time::timeout(ANSWER_LIMIT, client.apiserver_version()).await {
+            if let Ok(Ok(_)) = tokio::time::timeout(ANSWER_LIMIT, client.apiserver_version()).await
+            {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                bail!("the {name} of cluster {:?} does not answer after 20 s:\n{}", self.record.name, self.last_words(name));
+                bail!(
+                    "the {name} of cluster {:?} does not answer after 20 s:\n{}",
+                    self.record.name,
+                    self.last_words(name)
+                );
             }
             sleep(LOOK).await;
         }
@@ -179,10 +213,14 @@ impl ProcessProvider {
     /// What a part said last, or why it could not even say anything.
     fn last_words(&self, name: &str) -> String {
         let lines = self.last_lines(name);
-        let free = rustix::fs::statvfs(self.dir.path()).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let free = rustix::fs::statvfs(self.dir.path())
+            .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         match free {
             Ok(free) if free < FULL_DISK => {
-                format!("{lines}\n  no space is left on the disk of {}: free some and start again", self.dir.path().display())
+                format!(
+                    "{lines}\n  no space is left on the disk of {}: free some and start again",
+                    self.dir.path().display()
+                )
             }
             _ => lines,
         }
@@ -192,7 +230,10 @@ impl ProcessProvider {
         let text = fs::read_to_string(self.log_path(name)).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         let tail = &lines[lines.len().saturating_sub(QUOTED_LINES)..];
-        tail.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+        tail.iter()
+            .map(|line| format!("  {line}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     async fn end(&self, name: &str) -> anyhow::Result<()> {
@@ -223,16 +264,26 @@ async fn end_process(path: &Path) -> anyhow::Result<()> {
 
 /// Every pid file of a cluster, whether its record knows the part or not.
 fn pid_files(dir: &ClusterDir) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join("run")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(dir.join("run"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let paths = entries.map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
+    paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect()
 }
 
 impl Identity {
     /// The process of a pid file, if it still runs.
     fn read(path: &Path) -> Option<Self> {
         let text = fs::read(path).ok()?;
-        serde_json::from_slice::<Self>(&text).ok().filter(|identity| identity.is_alive())
+        serde_json::from_slice::<Self>(&text)
+            .ok()
+            .filter(|identity| identity.is_alive())
     }
 
     fn is_alive(self) -> bool {
@@ -262,7 +313,11 @@ fn start_time(pid: i32) -> Option<u64> {
 #[async_trait]
 impl Provider for ProcessProvider {
     async fn up(&self, progress: &dyn Progress) -> anyhow::Result<Vec<String>> {
-        let missing: Vec<_> = self.names().into_iter().filter(|name| self.identity(name).is_none()).collect();
+        let missing: Vec<_> = self
+            .names()
+            .into_iter()
+            .filter(|name| self.identity(name).is_none())
+            .collect();
         if missing.iter().any(|name| name == CONTROL_PLANE) {
             self.check_ports()?;
         }
@@ -282,7 +337,10 @@ impl Provider for ProcessProvider {
     async fn stop(&self) -> anyhow::Result<()> {
         // Nodes first: they still can report while the API is there.
         let control = self.pid_path(CONTROL_PLANE);
-        let nodes: Vec<_> = pid_files(&self.dir).into_iter().filter(|path| *path != control).collect();
+        let nodes: Vec<_> = pid_files(&self.dir)
+            .into_iter()
+            .filter(|path| *path != control)
+            .collect();
         for ended in futures::future::join_all(nodes.iter().map(|path| end_process(path))).await {
             ended?;
         }
@@ -297,8 +355,13 @@ impl Provider for ProcessProvider {
         let component = |name: String| {
             let identity = self.identity(&name);
             Component {
-                state: if identity.is_some() { RunState::Running } else { RunState::Stopped },
-                handle: identity.map_or_else(String::new, |identity| format!("process {}", identity.pid)),
+                state: if identity.is_some() {
+                    RunState::Running
+                } else {
+                    RunState::Stopped
+                },
+                handle: identity
+                    .map_or_else(String::new, |identity| format!("process {}", identity.pid)),
                 name,
             }
         };
@@ -336,28 +399,51 @@ impl Provider for ProcessProvider {
         follow: bool,
     ) -> anyhow::Result<BoxStream<'static, anyhow::Result<Bytes>>> {
         // Control plane, registry and gateway are one process here, with one log.
-        let name = if matches!(name, "gateway" | "registry") { CONTROL_PLANE } else { name };
+        let name = if matches!(name, "gateway" | "registry") {
+            CONTROL_PLANE
+        } else {
+            name
+        };
         self.role(name)?;
         let path = self.log_path(name);
-        let (text, end) = last_of(&path, tail).with_context(|| format!("failed to read {}", path.display()))?;
+        let (text, end) =
+            last_of(&path, tail).with_context(|| format!("failed to read {}", path.display()))?;
         let first = futures::stream::once(async move { Ok(text) });
-        if follow { Ok(first.chain(followed(path, end)).boxed()) } else { Ok(first.boxed()) }
+        if follow {
+            Ok(first.chain(followed(path, end)).boxed())
+        } else {
+            Ok(first.boxed())
+        }
     }
 }
 
 fn last_of(path: &Path, tail: Option<u64>) -> std::io::Result<(Bytes, u64)> {
     let content = fs::read(path)?;
     let end = content.len() as u64;
-    let Some(tail) = tail else { return Ok((content.into(), end)) };
+    let Some(tail) = tail else {
+        return Ok((content.into(), end));
+    };
     let keep = usize::try_from(tail).unwrap_or(usize::MAX);
     let body = content.strip_suffix(b"\n").unwrap_or(&content);
-    let breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-    let from = if keep == 0 { content.len() } else { breaks.take(keep).nth(keep - 1).unwrap_or(0) };
+    let breaks = body
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b'\n')
+        .map(|(at, _)| at + 1);
+    let from = if keep == 0 {
+        content.len()
+    } else {
+        breaks.take(keep).nth(keep - 1).unwrap_or(0)
+    };
     Ok((Bytes::copy_from_slice(&content[from..]), end))
 }
 
 /// What is appended to a file from `position` on, looked for a few times a second.
-fn followed(path: PathBuf, position: u64) -> impl futures::Stream<Item = anyhow::Result<Bytes>> + Send + 'static {
+fn followed(
+    path: PathBuf,
+    position: u64,
+) -> impl futures::Stream<Item = anyhow::Result<Bytes>> + Send + 'static {
     futures::stream::unfold((path, position), |(path, position)| async move {
         loop {
             sleep(Duration::from_millis(200)).await;
@@ -391,7 +477,13 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let started = start_time(pid).unwrap();
         assert!(Identity { pid, started }.is_alive());
-        assert!(!Identity { pid, started: started + 1 }.is_alive());
+        assert!(
+            !Identity {
+                pid,
+                started: started + 1
+            }
+            .is_alive()
+        );
     }
 
     #[test]

@@ -73,7 +73,9 @@ pub enum RecordError {
         name: String,
     },
     /// The file is damaged.
-    #[error("{path} is damaged ({problem}); `devops-lab delete --name {name}` removes the cluster and what is left of it")]
+    #[error(
+        "{path} is damaged ({problem}); `devops-lab delete --name {name}` removes the cluster and what is left of it"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -83,7 +85,9 @@ pub enum RecordError {
         problem: String,
     },
     /// A newer program wrote it.
-    #[error("{path} was written by a newer devops-lab (record version {found}, this program reads up to {RECORD_VERSION}); install the newer program, or delete the cluster with it")]
+    #[error(
+        "{path} was written by a newer devops-lab (record version {found}, this program reads up to {RECORD_VERSION}); install the newer program, or delete the cluster with it"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -102,7 +106,9 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Nobody says where state belongs.
-    #[error("neither DEVOPS_LAB_HOME, XDG_DATA_HOME nor HOME is set: set one of them to say where clusters are kept")]
+    #[error(
+        "neither DEVOPS_LAB_HOME, XDG_DATA_HOME nor HOME is set: set one of them to say where clusters are kept"
+    )]
     NoHome,
 }
 
@@ -122,7 +128,11 @@ impl Home {
     /// # Errors
     /// Where no variable says where.
     pub fn from_env() -> Result<Self, RecordError> {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         variable("DEVOPS_LAB_HOME")
             .or_else(|| Some(variable("XDG_DATA_HOME")?.join("devops-lab")))
             .or_else(|| Some(variable("HOME")?.join(".local/share/devops-lab")))
@@ -145,14 +155,22 @@ impl Home {
     /// The directory of one cluster.
     #[must_use]
     pub fn cluster(&self, name: &str) -> ClusterDir {
-        ClusterDir { path: self.0.join("clusters").join(name), name: name.to_owned() }
+        ClusterDir {
+            path: self.0.join("clusters").join(name),
+            name: name.to_owned(),
+        }
     }
 
     /// Names of all clusters with a directory, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.join("clusters")).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let entries = fs::read_dir(self.0.join("clusters"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
         names.sort();
         names
     }
@@ -168,8 +186,16 @@ impl Home {
             let path = path.clone();
             move |source| RecordError::Io { verb, path, source }
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed("create"))?;
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(failed("open"))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(failed("create"))?;
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed("open"))?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(HomeLock { _file: file }),
@@ -182,7 +208,10 @@ impl Home {
     /// Every record that can be read.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        self.names().iter().filter_map(|name| self.cluster(name).load().ok()).collect()
+        self.names()
+            .iter()
+            .filter_map(|name| self.cluster(name).load().ok())
+            .collect()
     }
 }
 
@@ -234,26 +263,42 @@ impl ClusterDir {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !self.exists() => {
-                return Err(RecordError::NotFound { name: self.name.clone() });
+                return Err(RecordError::NotFound {
+                    name: self.name.clone(),
+                });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(self.corrupt("the file is missing"));
             }
-            Err(source) => return Err(RecordError::Io { verb: "read", path, source }),
+            Err(source) => {
+                return Err(RecordError::Io {
+                    verb: "read",
+                    path,
+                    source,
+                });
+            }
         };
         #[derive(Deserialize)]
         struct Version {
             version: u32,
         }
-        let version: Version = serde_json::from_str(&text).map_err(|error| self.corrupt(&error.to_string()))?;
+        let version: Version =
+            serde_json::from_str(&text).map_err(|error| self.corrupt(&error.to_string()))?;
         if version.version > RECORD_VERSION {
-            return Err(RecordError::Newer { path, found: version.version });
+            return Err(RecordError::Newer {
+                path,
+                found: version.version,
+            });
         }
         serde_json::from_str(&text).map_err(|error| self.corrupt(&error.to_string()))
     }
 
     fn corrupt(&self, problem: &str) -> RecordError {
-        RecordError::Corrupt { path: self.record_path(), name: self.name.clone(), problem: problem.to_owned() }
+        RecordError::Corrupt {
+            path: self.record_path(),
+            name: self.name.clone(),
+            problem: problem.to_owned(),
+        }
     }
 
     /// Writes the record so that a reader sees the old or the new one, never half of it.
@@ -267,8 +312,13 @@ impl ClusterDir {
             move |source| RecordError::Io { verb, path, source }
         };
         // Tokens and keys are inside: only the owner may look.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(failed("create"))?;
-        let text = serde_json::to_vec_pretty(record).map_err(|error| self.corrupt(&error.to_string()))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(failed("create"))?;
+        let text =
+            serde_json::to_vec_pretty(record).map_err(|error| self.corrupt(&error.to_string()))?;
         write_atomically(&path, &text, 0o600).map_err(failed("write"))
     }
 
@@ -280,7 +330,11 @@ impl ClusterDir {
         match fs::remove_dir_all(&self.path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(RecordError::Io { verb: "remove", path: self.path.clone(), source }),
+            Err(source) => Err(RecordError::Io {
+                verb: "remove",
+                path: self.path.clone(),
+                source,
+            }),
         }
     }
 }
@@ -294,8 +348,12 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()
     temporary.push(format!(".{}.new", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let written = (|| {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -312,7 +370,12 @@ pub(crate) mod tests {
     use crate::config::PortPreferences;
 
     pub(crate) fn sample(name: &str) -> Record {
-        let PortPreferences { api, production, test, registry } = PortPreferences::default();
+        let PortPreferences {
+            api,
+            production,
+            test,
+            registry,
+        } = PortPreferences::default();
         Record {
             version: RECORD_VERSION,
             name: name.to_owned(),
@@ -321,9 +384,18 @@ pub(crate) mod tests {
             created: jiff::Timestamp::UNIX_EPOCH,
             nodes: vec![1, 2, 3],
             resources: NodeResources::default(),
-            ports: Ports { api, production, test, registry },
+            ports: Ports {
+                api,
+                production,
+                test,
+                registry,
+            },
             network: Network::Loopback { octet: 9 },
-            pki: Pki { ca_pem: "ca".into(), certificate_pem: "certificate".into(), key_pem: "key".into() },
+            pki: Pki {
+                ca_pem: "ca".into(),
+                certificate_pem: "certificate".into(),
+                key_pem: "key".into(),
+            },
             token: "t".into(),
             node_token: "n".into(),
             kubeconfig: None,
@@ -338,7 +410,14 @@ pub(crate) mod tests {
         let dir = Home::at(home.path()).cluster("lab");
         dir.save(&sample("lab")).unwrap();
         assert_eq!(dir.load().unwrap(), sample("lab"));
-        assert_eq!(fs::metadata(dir.record_path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(dir.record_path())
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
         assert_eq!(Home::at(home.path()).names(), ["lab"]);
     }
 
@@ -352,7 +431,10 @@ pub(crate) mod tests {
         let message = dir.load().unwrap_err().to_string();
         assert!(message.contains("delete --name lab"), "{message}");
         fs::write(dir.record_path(), "{\"version\": 99}").unwrap();
-        assert!(matches!(dir.load(), Err(RecordError::Newer { found: 99, .. })));
+        assert!(matches!(
+            dir.load(),
+            Err(RecordError::Newer { found: 99, .. })
+        ));
         fs::remove_file(dir.record_path()).unwrap();
         assert!(matches!(dir.load(), Err(RecordError::Corrupt { .. })));
     }

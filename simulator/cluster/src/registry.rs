@@ -37,8 +37,13 @@ pub async fn verify(record: &Record) -> anyhow::Result<()> {
         .with_context(|| format!("the registry of cluster {name:?} does not answer on 127.0.0.1:{port}; start it: devops-lab start --name {name}"))?;
     match serde_json::from_slice::<Identity>(&body) {
         Ok(identity) if identity.cluster == *name => Ok(()),
-        Ok(identity) => bail!("the registry on 127.0.0.1:{port} belongs to cluster {:?}, not {name:?}", identity.cluster),
-        Err(_) => bail!("127.0.0.1:{port} is answered by another program than the registry of cluster {name:?}; `ss -ltnp 'sport = :{port}'` shows which"),
+        Ok(identity) => bail!(
+            "the registry on 127.0.0.1:{port} belongs to cluster {:?}, not {name:?}",
+            identity.cluster
+        ),
+        Err(_) => bail!(
+            "127.0.0.1:{port} is answered by another program than the registry of cluster {name:?}; `ss -ltnp 'sport = :{port}'` shows which"
+        ),
     }
 }
 
@@ -47,9 +52,15 @@ pub async fn verify(record: &Record) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Where the registry does not answer or its disk fails.
-pub async fn collect_garbage(record: &Record, dry_run: bool, grace_seconds: Option<u64>) -> anyhow::Result<Collected> {
+pub async fn collect_garbage(
+    record: &Record,
+    dry_run: bool,
+    grace_seconds: Option<u64>,
+) -> anyhow::Result<Collected> {
     verify(record).await?;
-    let grace = grace_seconds.map(|seconds| format!("&grace_seconds={seconds}")).unwrap_or_default();
+    let grace = grace_seconds
+        .map(|seconds| format!("&grace_seconds={seconds}"))
+        .unwrap_or_default();
     let path = format!("/devops-lab/gc?dry_run={dry_run}{grace}");
     let body = request(record, http::Method::POST, &path).await?;
     serde_json::from_slice(&body)
@@ -59,7 +70,10 @@ pub async fn collect_garbage(record: &Record, dry_run: bool, grace_seconds: Opti
 async fn request(record: &Record, method: http::Method, path: &str) -> anyhow::Result<Bytes> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let uri = format!("http://127.0.0.1:{}{path}", record.ports.registry);
-    let request = http::Request::builder().method(method).uri(uri).body(Empty::new())?;
+    let request = http::Request::builder()
+        .method(method)
+        .uri(uri)
+        .body(Empty::new())?;
     let response = client.request(request).await?;
     Ok(response.into_body().collect().await?.to_bytes())
 }

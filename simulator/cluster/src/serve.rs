@@ -46,17 +46,34 @@ pub fn tls(pki: &Pki) -> anyhow::Result<TlsAcceptor> {
 pub fn require_token(router: Router, tokens: Vec<String>) -> Router {
     let tokens: Arc<[String]> = tokens.into();
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let token = given.and_then(|value| value.strip_prefix("Bearer "));
         let allowed = token.is_some_and(|token| tokens.iter().any(|known| same(known, token)))
-            || matches!(request.uri().path(), "/healthz" | "/livez" | "/readyz" | "/version");
-        async move { if allowed { next.run(request).await } else { unauthorized() } }
+            || matches!(
+                request.uri().path(),
+                "/healthz" | "/livez" | "/readyz" | "/version"
+            );
+        async move {
+            if allowed {
+                next.run(request).await
+            } else {
+                unauthorized()
+            }
+        }
     }))
 }
 
 /// Compares without telling by its duration how much of a guess was right.
 fn same(known: &str, given: &str) -> bool {
-    known.len() == given.len() && known.bytes().zip(given.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+    known.len() == given.len()
+        && known
+            .bytes()
+            .zip(given.bytes())
+            .fold(0, |diff, (a, b)| diff | (a ^ b))
+            == 0
 }
 
 fn unauthorized() -> Response {
@@ -68,7 +85,12 @@ fn unauthorized() -> Response {
 }
 
 /// Serves `router` over TLS until the stop signal.
-pub async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
+pub async fn serve_tls(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    router: Router,
+    stop: CancellationToken,
+) {
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted.map(|(stream, _)| stream),
@@ -103,7 +125,11 @@ async fn connection(
     router: Router,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await.map_err(io::Error::other)??;
+    let stream = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream))
+        .await
+        .map_err(io::Error::other)??;
     let service = TowerToHyperService::new(router);
-    Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(TokioIo::new(stream), service).await
+    Builder::new(TokioExecutor::new())
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .await
 }

@@ -106,17 +106,33 @@ impl Addresses {
 pub async fn status(dir: &ClusterDir) -> anyhow::Result<Status> {
     let record = dir.load()?;
     let components = provider(&record, dir).await?.components().await?;
-    let running = components.iter().filter(|component| component.state == RunState::Running).count();
+    let running = components
+        .iter()
+        .filter(|component| component.state == RunState::Running)
+        .count();
     let looked = tokio::time::timeout(ANSWER_LIMIT, look(&record)).await;
     let (nodes, pods, problem) = match looked {
         Ok(Ok((nodes, pods))) => (nodes, pods, None),
-        Ok(Err(error)) => (Vec::new(), BTreeMap::new(), Some(format!("the API does not answer: {error:#}"))),
-        Err(_) => (Vec::new(), BTreeMap::new(), Some(format!("the API does not answer within {} s", ANSWER_LIMIT.as_secs()))),
+        Ok(Err(error)) => (
+            Vec::new(),
+            BTreeMap::new(),
+            Some(format!("the API does not answer: {error:#}")),
+        ),
+        Err(_) => (
+            Vec::new(),
+            BTreeMap::new(),
+            Some(format!(
+                "the API does not answer within {} s",
+                ANSWER_LIMIT.as_secs()
+            )),
+        ),
     };
     let healthy = running == components.len()
         && problem.is_none()
         && nodes.len() == record.nodes.len()
-        && nodes.iter().all(|node: &NodeStatus| node.status.starts_with("Ready"));
+        && nodes
+            .iter()
+            .all(|node: &NodeStatus| node.status.starts_with("Ready"));
     Ok(Status {
         state: match (running, healthy) {
             (0, _) => Overall::Stopped,
@@ -124,7 +140,10 @@ pub async fn status(dir: &ClusterDir) -> anyhow::Result<Status> {
             (_, false) => Overall::Degraded,
         },
         addresses: Addresses::of(&record),
-        context: record.kubeconfig.is_some().then(|| context_name(&record.name)),
+        context: record
+            .kubeconfig
+            .is_some()
+            .then(|| context_name(&record.name)),
         problem: problem.filter(|_| running > 0),
         name: record.name,
         engine: record.engine,
@@ -137,25 +156,52 @@ pub async fn status(dir: &ClusterDir) -> anyhow::Result<Status> {
 
 async fn look(record: &Record) -> anyhow::Result<(Vec<NodeStatus>, BTreeMap<String, usize>)> {
     let client = client(record)?;
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
+    let nodes = Api::<Node>::all(client.clone())
+        .list(&ListParams::default())
+        .await?;
     let pods = Api::<Pod>::all(client).list(&ListParams::default()).await?;
     let mut phases = BTreeMap::new();
     for pod in &pods {
         *phases.entry(pods::phase(pod).to_owned()).or_default() += 1;
     }
-    Ok((nodes.iter().map(|node| node_status(node, &pods.items)).collect(), phases))
+    Ok((
+        nodes
+            .iter()
+            .map(|node| node_status(node, &pods.items))
+            .collect(),
+        phases,
+    ))
 }
 
 fn node_status(node: &Node, pods: &[Pod]) -> NodeStatus {
     let name = node.metadata.name.clone().unwrap_or_default();
-    let here = |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&name);
-    let live: Vec<_> = pods.iter().filter(here).filter(|pod| !pods::is_finished(pod)).collect();
-    let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    let here =
+        |pod: &&Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&name);
+    let live: Vec<_> = pods
+        .iter()
+        .filter(here)
+        .filter(|pod| !pods::is_finished(pod))
+        .collect();
+    let cordoned = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.unschedulable)
+        .unwrap_or(false);
     let ready = if is_ready(node) { "Ready" } else { "NotReady" };
-    let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
-    let ip = addresses.into_iter().find(|address| address.type_ == "InternalIP").map(|address| address.address.clone());
+    let addresses = node
+        .status
+        .iter()
+        .flat_map(|status| status.addresses.iter().flatten());
+    let ip = addresses
+        .into_iter()
+        .find(|address| address.type_ == "InternalIP")
+        .map(|address| address.address.clone());
     NodeStatus {
-        status: if cordoned { format!("{ready},SchedulingDisabled") } else { ready.to_owned() },
+        status: if cordoned {
+            format!("{ready},SchedulingDisabled")
+        } else {
+            ready.to_owned()
+        },
         ip: ip.unwrap_or_default(),
         pods: live.len(),
         ready_pods: live.iter().filter(|pod| pods::is_ready(pod)).count(),

@@ -143,10 +143,7 @@ pub async fn remove_all(docker: &Docker, cluster: &str) -> Result<Removed, Docke
     Ok(removed)
 }
 
-async fn remove_containers(
-    docker: &Docker,
-    ids: Vec<String>,
-) -> Result<(), DockerError> {
+async fn remove_containers(docker: &Docker, ids: Vec<String>) -> Result<(), DockerError> {
     // Owned values only: a future that borrows across the stream is not provably `Send`.
     let remove = |id: String| {
         let docker = docker.clone();

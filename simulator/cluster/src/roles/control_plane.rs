@@ -28,7 +28,8 @@ pub(super) async fn start(
         .await
         .with_context(|| format!("the Kubernetes API cannot listen on {}", role.listen))?;
     if let Some(parent) = role.store.parent() {
-        std::fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("failed to create {}", parent.display()))?;
     }
     let store = Store::open(&role.store)
         .with_context(|| format!("failed to open the store {}", role.store.display()))?;
@@ -48,7 +49,9 @@ pub(super) async fn start(
         test_port: role.gateway_ports.1,
         ..BootstrapConfig::default()
     };
-    lab_controllers::bootstrap(&client, &bootstrap).await.context("failed to set up the cluster's first objects")?;
+    lab_controllers::bootstrap(&client, &bootstrap)
+        .await
+        .context("failed to set up the cluster's first objects")?;
     // Clients are answered only once the first objects are there.
     let guarded = require_token(router, role.tokens);
     parts.spawn(serve_tls(listener, tls(&role.pki)?, guarded, stop.clone()));
@@ -58,7 +61,11 @@ pub(super) async fn start(
         context.clone(),
         stop.clone(),
     ));
-    parts.spawn(lab_scheduler::run(client.clone(), context.clone(), stop.clone()));
+    parts.spawn(lab_scheduler::run(
+        client.clone(),
+        context.clone(),
+        stop.clone(),
+    ));
     if !role.simulated_nodes.is_empty() {
         start_simulated(&role.simulated_nodes, &nodes, &client, context, parts, stop);
     }
@@ -73,7 +80,10 @@ fn start_simulated(
     parts: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    let engine = Arc::new(SimulatedEngine::new(SimulatedConfig::default(), context.clone()));
+    let engine = Arc::new(SimulatedEngine::new(
+        SimulatedConfig::default(),
+        context.clone(),
+    ));
     let config = AgentConfig {
         nodes: plans.iter().map(super::node::node_spec).collect(),
         listen: None,
@@ -84,7 +94,10 @@ fn start_simulated(
     nodes.set_local(agent.handle());
     parts.spawn(async move {
         if let Err(error) = agent.run().await {
-            tracing::error!(error = format!("{error:#}"), "the simulated nodes' agent ended");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the simulated nodes' agent ended"
+            );
         }
     });
 }

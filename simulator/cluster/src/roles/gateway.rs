@@ -13,10 +13,16 @@ pub(super) async fn start(
     parts: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let GatewayRole { api, config, local_route, speed } = role;
+    let GatewayRole {
+        api,
+        config,
+        local_route,
+        speed,
+    } = role;
     if let Some((network, prefix)) = local_route {
-        crate::docker::add_local_route(network, prefix)
-            .with_context(|| format!("the range of Service addresses {network}/{prefix} cannot be made local"))?;
+        crate::docker::add_local_route(network, prefix).with_context(|| {
+            format!("the range of Service addresses {network}/{prefix} cannot be made local")
+        })?;
     }
     let client = match client {
         Some(client) => client,

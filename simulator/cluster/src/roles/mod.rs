@@ -194,7 +194,11 @@ pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
             gateway_ports: (record.ports.production, record.ports.test),
             speed: record.speed,
             simulated_nodes: if simulated {
-                record.nodes.iter().map(|index| node_plan(record, *index)).collect()
+                record
+                    .nodes
+                    .iter()
+                    .map(|index| node_plan(record, *index))
+                    .collect()
             } else {
                 Vec::new()
             },
@@ -260,8 +264,10 @@ impl ApiAccess {
     pub fn client(&self) -> anyhow::Result<kube::Client> {
         use rustls::pki_types::CertificateDer;
         use rustls::pki_types::pem::PemObject;
-        let mut config = kube::Config::new(self.url.parse().context("the API's address is not a URL")?);
-        let ca = CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).context("the authority's certificate cannot be read")?;
+        let mut config =
+            kube::Config::new(self.url.parse().context("the API's address is not a URL")?);
+        let ca = CertificateDer::from_pem_slice(self.ca_pem.as_bytes())
+            .context("the authority's certificate cannot be read")?;
         config.root_cert = Some(vec![ca.to_vec()]);
         config.auth_info.token = Some(self.token.clone().into());
         config.proxy_url = None;
@@ -277,7 +283,8 @@ pub fn run_from_env() -> anyhow::Result<()> {
     let text = std::env::var(CONFIG_VARIABLE).with_context(|| {
         format!("{CONFIG_VARIABLE} is not set: `devops-lab component` is started by `devops-lab start`, not by hand")
     })?;
-    let role: Role = serde_json::from_str(&text).with_context(|| format!("{CONFIG_VARIABLE} is not a role"))?;
+    let role: Role =
+        serde_json::from_str(&text).with_context(|| format!("{CONFIG_VARIABLE} is not a role"))?;
     tracing_subscriber::fmt()
         .with_ansi(false)
         .with_writer(std::io::stderr)
@@ -308,7 +315,11 @@ async fn run(role: Role) -> anyhow::Result<()> {
     let _watch = watch_signals(&role, &stop)?;
     let parts = TaskTracker::new();
     match role {
-        Role::AllInOne { control_plane, registry, gateway } => {
+        Role::AllInOne {
+            control_plane,
+            registry,
+            gateway,
+        } => {
             registry::start(registry, &parts, &stop).await?;
             let client = control_plane::start(control_plane, &parts, &stop).await?;
             gateway::start(gateway, Some(client), &parts, &stop).await?;
@@ -326,7 +337,11 @@ async fn run(role: Role) -> anyhow::Result<()> {
 /// Cancels `stop` at TERM or INT. A node's container shares its process namespace with its pods,
 /// so there only signals from outside count; what is returned must be kept.
 fn watch_signals(role: &Role, stop: &CancellationToken) -> anyhow::Result<Option<SignalWatch>> {
-    if let Role::Node(NodeRole { engine: NodeEngine::Docker { .. }, .. }) = role {
+    if let Role::Node(NodeRole {
+        engine: NodeEngine::Docker { .. },
+        ..
+    }) = role
+    {
         return Ok(Some(SignalWatch::start(stop.clone())?));
     }
     let mut terminate = signal(SignalKind::terminate())?;

@@ -18,8 +18,18 @@ use super::{AGENT_PORT, NodeEngine, NodePlan, NodeRole, context};
 const SOCKET: &str = "/var/run/docker.sock";
 
 /// Starts the engine and the agent.
-pub(super) async fn start(role: NodeRole, parts: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
-    let NodeRole { api, node, token, engine, speed } = role;
+pub(super) async fn start(
+    role: NodeRole,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let NodeRole {
+        api,
+        node,
+        token,
+        engine,
+        speed,
+    } = role;
     let context = context(speed);
     let engine = start_engine(engine, &node, &context).await?;
     let address = SocketAddr::new(node.ip, AGENT_PORT);
@@ -53,14 +63,29 @@ pub(super) fn node_spec(node: &NodePlan) -> NodeSpec {
     }
 }
 
-async fn start_engine(engine: NodeEngine, node: &NodePlan, context: &Context) -> anyhow::Result<Arc<dyn Engine>> {
-    let pod_network = node.pod_cidr.parse().context("the node's range of pod addresses cannot be read")?;
+async fn start_engine(
+    engine: NodeEngine,
+    node: &NodePlan,
+    context: &Context,
+) -> anyhow::Result<Arc<dyn Engine>> {
+    let pod_network = node
+        .pod_cidr
+        .parse()
+        .context("the node's range of pod addresses cannot be read")?;
     match engine {
-        NodeEngine::Process { state_dir, images_dir, registry_port, program } => {
+        NodeEngine::Process {
+            state_dir,
+            images_dir,
+            registry_port,
+            program,
+        } => {
             let config = ProcessConfig {
                 state_dir,
                 images_dir,
-                registry_hosts: vec![format!("localhost:{registry_port}"), format!("127.0.0.1:{registry_port}")],
+                registry_hosts: vec![
+                    format!("localhost:{registry_port}"),
+                    format!("127.0.0.1:{registry_port}"),
+                ],
                 registry_addr: (Ipv4Addr::LOCALHOST, registry_port).into(),
                 shim: program,
                 pod_network,
@@ -68,7 +93,14 @@ async fn start_engine(engine: NodeEngine, node: &NodePlan, context: &Context) ->
             };
             Ok(Arc::new(ProcessEngine::new(config).await?))
         }
-        NodeEngine::Docker { cluster, container, network, system_image, registry_port, registry_address } => {
+        NodeEngine::Docker {
+            cluster,
+            container,
+            network,
+            system_image,
+            registry_port,
+            registry_address,
+        } => {
             crate::docker::protect_agent()?;
             let config = DockerConfig {
                 socket: SOCKET.into(),

@@ -8,16 +8,27 @@ use tokio_util::task::TaskTracker;
 use super::RegistryRole;
 
 /// Binds and serves until the stop signal.
-pub(super) async fn start(role: RegistryRole, parts: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
-    let RegistryRole { cluster, listen, dir } = role;
+pub(super) async fn start(
+    role: RegistryRole,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let RegistryRole {
+        cluster,
+        listen,
+        dir,
+    } = role;
     let registry = lab_registry::Registry::open(&dir)
         .with_context(|| format!("failed to open the registry in {}", dir.display()))?
         .with_cluster_name(&cluster);
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("the registry cannot listen on {listen}"))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("the registry cannot listen on {listen}"))?;
     let (router, stop) = (registry.router(), stop.clone());
     parts.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await;
         if let Err(error) = served {
             tracing::error!(%error, "the registry ended");
         }
