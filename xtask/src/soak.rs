@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// What runs the pods
     #[arg(long, default_value = "process")]
     engine: String,
+    /// Torment this program instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// A node is killed after every so many updates
     #[arg(long, default_value_t = 4)]
     kill_every: u64,
@@ -63,7 +66,7 @@ impl std::fmt::Display for Footprint {
 /// # Errors
 /// Where the cluster cannot be started or driven.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let program = crate::bench::build()?;
+    let program = crate::bench::program(args.program.as_deref())?;
     let lab = Lab::new(&program, "soak")?;
     lab.start_with(3, &args.engine, &["--speed", "20"])?;
     let manifests = lab.push_hello()?;
@@ -86,6 +89,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             None,
         )?;
         updates += 1;
+        rest();
         let lost = tally.failed.load(Ordering::Relaxed) - failed_before;
         if lost > 0 {
             crate::say(&format!(

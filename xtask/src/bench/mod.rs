@@ -7,7 +7,7 @@ pub(crate) mod lab;
 mod memory;
 mod scale;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// Runs of each figure
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// Measure this program instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Pods of the scale benchmark
     #[arg(long, default_value_t = 100_000)]
     pods: usize,
@@ -72,7 +75,7 @@ const ALL: &[(&str, Benchmark)] = &[
 /// # Errors
 /// Where the program cannot be built or a benchmark fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let program = build()?;
+    let program = program(args.program.as_deref())?;
     let mut figures = Vec::new();
     for (name, benchmark) in ALL {
         if args
@@ -95,11 +98,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the release program.
+/// The program that was named, else the release program, built now.
 ///
 /// # Errors
 /// Where cargo fails.
-pub(crate) fn build() -> anyhow::Result<PathBuf> {
+pub(crate) fn program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(program) = named {
+        return program
+            .canonicalize()
+            .with_context(|| format!("there is no {}", program.display()));
+    }
     let output = Command::new(env!("CARGO"))
         .args([
             "build",
