@@ -154,6 +154,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// kubectl refuses two restarts within a second.
+#[expect(clippy::disallowed_methods, reason = "a soak lives in real time")]
+fn rest() {
+    std::thread::sleep(Duration::from_secs(2));
+}
+
 fn traffic(
     address: String,
     stop: Arc<AtomicBool>,
