@@ -5,3 +5,5 @@
 
 pub mod engine_contract;
 pub mod helper;
+#[cfg(feature = "cluster")]
+pub mod test_cluster;
