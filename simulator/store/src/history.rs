@@ -9,9 +9,10 @@ use crate::{Compacted, Event, Revision};
 /// late; three nodes' leases need hours to push out that many.
 pub(crate) const MIN_EVENTS: usize = 4096;
 
-/// Bytes of events kept of any collection. Holds 2,000 objects of 4 KB, and is small beside
-/// the memory budget of an idle cluster.
-pub(crate) const MIN_BYTES: usize = 8 << 20;
+/// Bytes of events kept of any collection. Holds 500 objects of 4 KB, many rollouts of a
+/// classroom's size; half a dozen busy collections then stay within the memory budget of a
+/// cluster, which larger histories were seen to fill in ten minutes of rollouts.
+pub(crate) const MIN_BYTES: usize = 2 << 20;
 
 /// What an event costs beyond its value, roughly: the struct, its name, its reference counts.
 const EVENT_OVERHEAD: usize = 128;
