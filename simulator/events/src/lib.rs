@@ -16,6 +16,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use lab_context::Context;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Events waiting to be written. Enough for a burst of a thousand pods; beyond that an event is
@@ -82,6 +83,7 @@ impl Recorder {
             client,
             seen: Seen::default(),
             numbers: Numbers::default(),
+            allowance: Allowance::full(),
         };
         tokio::spawn(writer.run(notes, stop));
         let source = EventSource {
@@ -218,10 +220,47 @@ fn name(object: &str, number: i128) -> String {
     format!("{object}.{number:016x}")
 }
 
+/// Events that a recorder may write at once after a quiet time.
+const BURST: f64 = 2000.0;
+
+/// Events that a recorder may write per second in the long run. A class reads a few; a hundred
+/// thousand simulated pods would otherwise spend more on their news than on themselves. Kubelets
+/// are held to 50 each (`--event-qps`).
+const PER_SECOND: f64 = 100.0;
+
+/// A token bucket over tokio's time.
+struct Allowance {
+    tokens: f64,
+    since: Instant,
+}
+
+impl Allowance {
+    fn full() -> Self {
+        Self {
+            tokens: BURST,
+            since: Instant::now(),
+        }
+    }
+
+    /// True where one more event may be written now.
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let earned = now.duration_since(self.since).as_secs_f64() * PER_SECOND;
+        self.since = now;
+        self.tokens = (self.tokens + earned).min(BURST);
+        let granted = self.tokens >= 1.0;
+        if granted {
+            self.tokens -= 1.0;
+        }
+        granted
+    }
+}
+
 struct Writer {
     client: Client,
     seen: Seen,
     numbers: Numbers,
+    allowance: Allowance,
 }
 
 impl Writer {
@@ -229,7 +268,8 @@ impl Writer {
         loop {
             tokio::select! {
                 note = notes.recv() => match note {
-                    Some(note) => self.write(note).await,
+                    Some(note) if self.allowance.take() => self.write(note).await,
+                    Some(note) => tracing::debug!(reason = note.reason, "event dropped: too many"),
                     None => return,
                 },
                 () = stop.cancelled() => return,
@@ -425,5 +465,15 @@ mod tests {
         let mut heard = told(&kept, 2).await;
         heard.sort();
         assert_eq!(heard, ["default-scheduler", "kubelet"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_cut_off_and_quiet_earns_new_events() {
+        let mut allowance = Allowance::full();
+        let granted = (0..10_000).filter(|_| allowance.take()).count();
+        assert_eq!(granted, 2000);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        let granted = (0..10_000).filter(|_| allowance.take()).count();
+        assert_eq!(granted, 100);
     }
 }
