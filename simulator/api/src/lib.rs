@@ -7,7 +7,9 @@
 //! `k8s-openapi` does not have.
 
 pub mod age;
+pub mod analysis;
 pub mod conditions;
+pub mod duration;
 pub mod gateway;
 pub mod hash;
 pub mod names;

@@ -21,6 +21,7 @@
     )
 )]
 
+mod analysis;
 mod bootstrap;
 mod claim;
 mod deployment;
@@ -51,6 +52,9 @@ use lab_context::Context;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use analysis::{
+    ExpressionError, MetricError, MetricProblem, Request, TemplateError, instantiate,
+};
 pub use bootstrap::{ApiAddress, BootstrapConfig, BootstrapError, bootstrap};
 pub use shared::ControllersConfig;
 

@@ -3,6 +3,8 @@
 //! Routes, discovery, tables and field selectors all derive from a [`ResourceDef`]. Handlers
 //! never name a kind, so a CustomResourceDefinition can build a definition at run time.
 
+mod analysisruns;
+mod analysistemplates;
 mod canonical;
 mod columns;
 mod configmaps;
@@ -21,6 +23,7 @@ mod httproutes;
 mod keys;
 mod leases;
 mod metadata;
+mod metrics;
 #[cfg(test)]
 mod mistakes;
 mod namespaces;
@@ -79,6 +82,9 @@ pub fn all() -> Vec<ResourceDef> {
         gatewayclasses::definition(),
         gateways::definition(),
         httproutes::definition(),
+        analysisruns::definition(),
+        analysistemplates::definition(),
+        analysistemplates::cluster_definition(),
     ]
 }
 
