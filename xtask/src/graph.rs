@@ -15,7 +15,13 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-checks", &["lab-api"]),
     (
         "lab-cli",
-        &["lab-checks", "lab-cluster", "lab-image", "lab-runtime"],
+        &[
+            "lab-checks",
+            "lab-cluster",
+            "lab-image",
+            "lab-runtime",
+            "lab-traffic",
+        ],
     ),
     (
         "lab-cluster",
@@ -32,6 +38,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lab-registry",
             "lab-scheduler",
             "lab-store",
+            "lab-traffic",
         ],
     ),
     ("lab-context", &[]),
@@ -61,6 +68,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lab-store",
         ],
     ),
+    ("lab-traffic", &["lab-context"]),
     ("xtask", &[]),
 ];
 
@@ -81,6 +89,7 @@ pub(crate) const NEVER_SEES: &[(&str, &[&str])] = &[
     ("lab-image", &["kube", "k8s-openapi", "bollard", "axum"]),
     ("lab-cluster", &["clap"]),
     ("lab-checks", &["bollard", "rusqlite", "axum"]),
+    ("lab-traffic", &["kube", "k8s-openapi", "axum", "rusqlite"]),
 ];
 
 #[derive(Deserialize)]
