@@ -1,6 +1,7 @@
 //! The command line: what can be said, and how it is explained. No behaviour.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// Look after the cluster's image registry
     #[command(subcommand)]
     Registry(RegistryCommand),
+    /// Be the users of your application: a steady stream of requests, and a record of what they meet
+    #[command(subcommand)]
+    Traffic(TrafficCommand),
     /// Follow the labs
     #[command(subcommand)]
     Lab(LabCommand),
@@ -319,6 +323,83 @@ pub(crate) struct GcArgs {
     pub(crate) grace: Option<u64>,
 }
 
+/// What can be done with traffic.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrafficCommand {
+    /// Begin sending requests in the background
+    #[command(
+        after_help = "Examples:\n  devops-lab traffic start                              50 requests per second to /\n  devops-lab traffic start --rate 500 --duration 30s\n  devops-lab traffic start --path /@3 --path /about     three times as often / as /about\n  devops-lab traffic start -H 'x-canary: always' --users 100\n  devops-lab traffic start --to http://127.0.0.1:8081   the test listener\n\nRequests go to this machine and to the cluster's own addresses only."
+    )]
+    Start(TrafficStartArgs),
+    /// End it, and say what the users met
+    Stop(TrafficReadArgs),
+    /// Say whether requests are being sent, and what they met so far
+    Status(TrafficReadArgs),
+    /// Show live what the users meet: rate, failures, latency, the share of each version
+    Watch(ClusterArgs),
+    /// Tell what the users met in the latest run, or since a while
+    #[command(
+        after_help = "Examples:\n  devops-lab traffic report\n  devops-lab traffic report --since 5m\n  devops-lab traffic report -o json | jq .availability"
+    )]
+    Report(TrafficReportArgs),
+}
+
+/// Arguments of `traffic start`.
+#[derive(Debug, Args)]
+pub(crate) struct TrafficStartArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Requests per second, answered or not
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) rate: f64,
+    /// What to ask for, with its share of the requests; may be given often [default: /]
+    #[arg(long, value_name = "PATH[@WEIGHT]")]
+    pub(crate) path: Vec<lab_traffic::WeightedPath>,
+    /// A header of every request; may be given often
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) header: Vec<(String, String)>,
+    /// The Host header, for routes with a hostname
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Users among whom the requests are shared: each has one connection and one cookie
+    #[arg(long, default_value_t = 10)]
+    pub(crate) users: u32,
+    /// Open a new connection for every request
+    #[arg(long)]
+    pub(crate) no_keep_alive: bool,
+    /// Method of every request
+    #[arg(long, short = 'X', default_value = "GET")]
+    pub(crate) method: String,
+    /// Longest wait for an answer
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    pub(crate) timeout: Duration,
+    /// Where to send them [default: the production listener]
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// End by itself after this time, such as 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+}
+
+/// Arguments of `traffic status` and `traffic stop`.
+#[derive(Debug, Args)]
+pub(crate) struct TrafficReadArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `traffic report`.
+#[derive(Debug, Args)]
+pub(crate) struct TrafficReportArgs {
+    #[command(flatten)]
+    pub(crate) read: TrafficReadArgs,
+    /// Only the time from this long ago on, such as 90s or 5m, over all runs in it
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) since: Option<Duration>,
+}
+
 /// What can be done with labs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
@@ -389,6 +470,32 @@ fn cluster_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// `Name: value`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| "it must read \"Name: value\"".to_owned())?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// `30s`, `5m`, `1h30m`, or seconds without a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok();
+    let time = match seconds {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        None => {
+            let time: jiff::SignedDuration = text
+                .parse()
+                .map_err(|_| "it must read like 30s, 5m or 1h30m".to_owned())?;
+            Duration::try_from(time).map_err(|_| "it must not be negative".to_owned())?
+        }
+    };
+    if time.is_zero() {
+        return Err("it must be above 0".to_owned());
+    }
+    Ok(time)
+}
+
 fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse().map_err(|_| "it is not a number".to_owned())?;
     lab_cluster::config::check_speed(speed)?;
@@ -399,6 +506,16 @@ fn speed(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, expected) in [("30s", 30), ("5m", 300), ("1h30m", 5400), ("2", 2)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(expected)), "{text}");
+        }
+        for text in ["0", "0s", "-5s", "soon", "NaN"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

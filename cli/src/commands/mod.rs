@@ -15,6 +15,7 @@ mod registry;
 mod start;
 mod status;
 mod stop;
+mod traffic;
 mod welcome;
 
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Env(args)) => env::run(&args),
         Some(Command::Image(args)) => image::run(args).await,
         Some(Command::Registry(args)) => registry::run(args).await,
+        Some(Command::Traffic(args)) => traffic::run(args).await,
         Some(Command::Lab(args)) => lab::run(args).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Demo(args)) => demo::run(args).await,

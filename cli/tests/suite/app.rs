@@ -7,6 +7,7 @@ use std::path::Path;
 pub(crate) fn write(directory: &Path, version: &str) {
     let code = format!(
         r#"export default {{
+  version: "{version}",
   fetch(request) {{
     if (request.path === "/crash") throw new Error("asked to");
     return Response.json({{ version: "{version}", pod: env.HOSTNAME, node: env.NODE_NAME }});

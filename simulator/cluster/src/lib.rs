@@ -24,6 +24,7 @@ pub mod registry;
 pub mod roles;
 pub mod serve;
 pub mod status;
+pub mod traffic;
 
 mod node_connection;
 

@@ -431,6 +431,8 @@ fn certificate_names(network: Network) -> Vec<String> {
 /// Where a part cannot be ended.
 pub async fn stop(dir: &ClusterDir) -> anyhow::Result<Record> {
     let record = dir.load()?;
+    // First of all: what users meet while everything ends is no finding.
+    crate::traffic::stop(dir).await?;
     provider(&record, dir).await?.stop().await?;
     Ok(record)
 }
@@ -467,6 +469,7 @@ pub async fn delete(home: &Home, name: &str) -> anyhow::Result<()> {
 
 /// Removes parts and directory. Without a record, both engines are looked through.
 async fn delete_cluster(dir: &ClusterDir, record: Option<&Record>) -> anyhow::Result<()> {
+    crate::traffic::stop(dir).await?;
     match record {
         Some(record) => provider(record, dir).await?.delete().await?,
         None => {

@@ -35,6 +35,13 @@ impl Network {
         }
     }
 
+    /// All addresses of the cluster.
+    #[must_use]
+    pub fn whole(self) -> (Ipv4Addr, u8) {
+        let (a, b) = self.base();
+        (Ipv4Addr::new(a, b, 0, 0), 16)
+    }
+
     /// Address of node `index`, counted from 1.
     #[must_use]
     pub fn node_ip(self, index: u16) -> IpAddr {

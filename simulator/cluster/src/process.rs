@@ -107,11 +107,11 @@ impl ProcessProvider {
     }
 
     fn pid_path(&self, name: &str) -> PathBuf {
-        self.dir.join("run").join(format!("{name}.json"))
+        pid_path(&self.dir, name)
     }
 
     fn log_path(&self, name: &str) -> PathBuf {
-        self.dir.join("logs").join(format!("{name}.log"))
+        log_path(&self.dir, name)
     }
 
     fn identity(&self, name: &str) -> Option<Identity> {
@@ -119,46 +119,12 @@ impl ProcessProvider {
     }
 
     fn spawn(&self, name: &str) -> anyhow::Result<Child> {
-        let role = serde_json::to_string(&self.role(name)?)?;
-        for part in ["run", "logs"] {
-            let path = self.dir.join(part);
-            let made = fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path);
-            made.with_context(|| format!("failed to create {}", path.display()))?;
-        }
-        let log = self.log_path(name);
-        let output = OpenOptions::new().create(true).append(true).open(&log);
-        let output = output.with_context(|| format!("failed to open {}", log.display()))?;
-        // The working directory must not keep a file system busy that the user wants to unmount.
-        let mut child = Command::new(&self.program)
-            .args(["component", name])
-            .env(CONFIG_VARIABLE, role)
-            .env("DEVOPS_LAB_PART", format!("{}/{name}", self.record.name))
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("failed to start {}", self.program.display()))?;
-        if let Err(error) = self.remember(name, &child) {
-            // Nobody would find it again to end it.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(error);
-        }
-        Ok(child)
-    }
-
-    /// Writes down which process the part is.
-    fn remember(&self, name: &str, child: &Child) -> anyhow::Result<()> {
-        let pid = i32::try_from(child.id()).context("process id out of range")?;
-        let started = start_time(pid).unwrap_or(0);
-        let identity = serde_json::to_vec(&Identity { pid, started })?;
-        let path = self.pid_path(name);
-        write_atomically(&path, &identity, 0o600)
-            .with_context(|| format!("failed to write {}", path.display()))
+        let part = Part {
+            dir: &self.dir,
+            cluster: &self.record.name,
+            name,
+        };
+        part.spawn(&self.program, &self.role(name)?)
     }
 
     /// Refuses to start the control plane where another program has come to listen on one of the
@@ -212,28 +178,7 @@ impl ProcessProvider {
 
     /// What a part said last, or why it could not even say anything.
     fn last_words(&self, name: &str) -> String {
-        let lines = self.last_lines(name);
-        let free = rustix::fs::statvfs(self.dir.path())
-            .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        match free {
-            Ok(free) if free < FULL_DISK => {
-                format!(
-                    "{lines}\n  no space is left on the disk of {}: free some and start again",
-                    self.dir.path().display()
-                )
-            }
-            _ => lines,
-        }
-    }
-
-    fn last_lines(&self, name: &str) -> String {
-        let text = fs::read_to_string(self.log_path(name)).unwrap_or_default();
-        let lines: Vec<_> = text.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(QUOTED_LINES)..];
-        tail.iter()
-            .map(|line| format!("  {line}"))
-            .collect::<Vec<_>>()
-            .join("\n")
+        last_words(&self.dir, name)
     }
 
     async fn end(&self, name: &str) -> anyhow::Result<()> {
@@ -241,8 +186,96 @@ impl ProcessProvider {
     }
 }
 
+/// A process of a cluster that is to be started.
+pub(crate) struct Part<'a> {
+    pub(crate) dir: &'a ClusterDir,
+    pub(crate) cluster: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl Part<'_> {
+    /// Starts it in the background with its role, and writes down which process it is.
+    pub(crate) fn spawn(&self, program: &Path, role: &Role) -> anyhow::Result<Child> {
+        let role = serde_json::to_string(role)?;
+        for part in ["run", "logs"] {
+            let path = self.dir.join(part);
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path);
+            made.with_context(|| format!("failed to create {}", path.display()))?;
+        }
+        let log = log_path(self.dir, self.name);
+        let output = OpenOptions::new().create(true).append(true).open(&log);
+        let output = output.with_context(|| format!("failed to open {}", log.display()))?;
+        // The working directory must not keep a file system busy that the user wants to unmount.
+        let mut child = Command::new(program)
+            .args(["component", self.name])
+            .env(CONFIG_VARIABLE, role)
+            .env("DEVOPS_LAB_PART", format!("{}/{}", self.cluster, self.name))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("failed to start {}", program.display()))?;
+        if let Err(error) = self.remember(&child) {
+            // Nobody would find it again to end it.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        Ok(child)
+    }
+
+    /// Writes down which process the part is.
+    fn remember(&self, child: &Child) -> anyhow::Result<()> {
+        let pid = i32::try_from(child.id()).context("process id out of range")?;
+        let started = start_time(pid).unwrap_or(0);
+        let identity = serde_json::to_vec(&Identity { pid, started })?;
+        let path = pid_path(self.dir, self.name);
+        write_atomically(&path, &identity, 0o600)
+            .with_context(|| format!("failed to write {}", path.display()))
+    }
+}
+
+/// Where it is written down which process a part is.
+pub(crate) fn pid_path(dir: &ClusterDir, name: &str) -> PathBuf {
+    dir.join("run").join(format!("{name}.json"))
+}
+
+fn log_path(dir: &ClusterDir, name: &str) -> PathBuf {
+    dir.join("logs").join(format!("{name}.log"))
+}
+
+/// The process id of a part that runs.
+pub(crate) fn running(dir: &ClusterDir, name: &str) -> Option<i32> {
+    Identity::read(&pid_path(dir, name)).map(|identity| identity.pid)
+}
+
+/// What a part said last, or why it could not even say anything.
+pub(crate) fn last_words(dir: &ClusterDir, name: &str) -> String {
+    let text = fs::read_to_string(log_path(dir, name)).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(QUOTED_LINES)..];
+    let lines = tail
+        .iter()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let free =
+        rustix::fs::statvfs(dir.path()).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    match free {
+        Ok(free) if free < FULL_DISK => format!(
+            "{lines}\n  no space is left on the disk of {}: free some and start again",
+            dir.path().display()
+        ),
+        _ => lines,
+    }
+}
+
 /// Ends the process of a pid file with TERM, at last with KILL, and removes the file.
-async fn end_process(path: &Path) -> anyhow::Result<()> {
+pub(crate) async fn end_process(path: &Path) -> anyhow::Result<()> {
     if let Some(identity) = Identity::read(path) {
         identity.signal(Signal::TERM);
         let deadline = Instant::now() + STOP_LIMIT;

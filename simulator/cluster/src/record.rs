@@ -3,8 +3,9 @@
 //! ```text
 //! $DEVOPS_LAB_HOME, or $XDG_DATA_HOME/devops-lab, or ~/.local/share/devops-lab
 //!   clusters/NAME/cluster.json   this record, mode 0600
-//!   clusters/NAME/run/           process ids, on the process engine
+//!   clusters/NAME/run/           process ids: of the process engine, and of traffic
 //!   clusters/NAME/logs/          output of the cluster's processes
+//!   clusters/NAME/traffic/       what the requests of `devops-lab traffic` met
 //!   clusters/NAME/store.sqlite   objects      } on the docker engine these two
 //!   clusters/NAME/registry/      images       } are volumes
 //!   clusters/NAME/nodes/NODE/    pods of a node

@@ -50,6 +50,19 @@ pub enum Role {
     Gateway(GatewayRole),
     /// One node.
     Node(NodeRole),
+    /// The users of the application. On the host, whatever the engine: that is where users are.
+    Traffic(TrafficRole),
+}
+
+/// Configuration of the users.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrafficRole {
+    /// What they send.
+    pub plan: lab_traffic::Plan,
+    /// Where they may send it.
+    pub neighbourhood: lab_traffic::Neighbourhood,
+    /// Where it is recorded what they meet.
+    pub dir: PathBuf,
 }
 
 /// Configuration of the control plane.
@@ -302,7 +315,9 @@ pub fn run_from_env() -> anyhow::Result<()> {
 /// Nodes and gateways of a classroom's cluster need little; a small runtime keeps idle memory low.
 fn runtime(role: &Role) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match role {
-        Role::Node(_) | Role::Registry(_) => tokio::runtime::Builder::new_current_thread(),
+        Role::Node(_) | Role::Registry(_) | Role::Traffic(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
         Role::AllInOne { .. } | Role::ControlPlane(_) | Role::Gateway(_) => {
             tokio::runtime::Builder::new_multi_thread()
         }
@@ -328,6 +343,14 @@ async fn run(role: Role) -> anyhow::Result<()> {
         Role::Registry(role) => registry::start(role, &parts, &stop).await?,
         Role::Gateway(role) => gateway::start(role, None, &parts, &stop).await?,
         Role::Node(role) => node::start(role, &parts, &stop).await?,
+        Role::Traffic(role) => {
+            let TrafficRole {
+                plan,
+                neighbourhood,
+                dir,
+            } = role;
+            lab_traffic::run(plan, &neighbourhood, &dir, context(1.0), stop).await?;
+        }
     }
     parts.close();
     parts.wait().await;

@@ -82,7 +82,7 @@ async fn the_rate_is_held_and_every_answer_is_counted_with_its_version() {
     };
     let recorded = carry_out(plan, async |number: u64| {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        answered(200, if number % 4 == 0 { "2" } else { "1" })
+        answered(200, if number.is_multiple_of(4) { "2" } else { "1" })
     })
     .await;
     let summary = recorded.summary;
@@ -182,7 +182,7 @@ async fn a_hundred_thousand_requests_take_little_room() {
         ..plan()
     };
     let recorded = carry_out(plan, async |number: u64| {
-        answered(if number % 100 == 0 { 500 } else { 200 }, "1")
+        answered(if number.is_multiple_of(100) { 500 } else { 200 }, "1")
     })
     .await;
     assert!(
