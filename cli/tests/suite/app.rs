@@ -18,7 +18,7 @@ pub(crate) fn write(directory: &Path, version: &str) {
     write_files(directory, &[("app.js", &code), ("Dockerfile", DOCKERFILE)]);
 }
 
-const DOCKERFILE: &str = "FROM devops-lab/runtime:1\nCOPY app.js /app/\nUSER 10001\n";
+pub(crate) const DOCKERFILE: &str = "FROM devops-lab/runtime:1\nCOPY app.js /app/\nUSER 10001\n";
 
 /// A directory to build whose program ends at once.
 pub(crate) fn write_crashing(directory: &Path) {
@@ -26,7 +26,7 @@ pub(crate) fn write_crashing(directory: &Path) {
     write_files(directory, &[("app.js", code), ("Dockerfile", DOCKERFILE)]);
 }
 
-fn write_files(directory: &Path, files: &[(&str, &str)]) {
+pub(crate) fn write_files(directory: &Path, files: &[(&str, &str)]) {
     fs::create_dir_all(directory).expect("a test's directory can be made");
     for (name, content) in files {
         fs::write(directory.join(name), content).expect("a test's file can be written");

@@ -21,3 +21,4 @@ mod labs;
 mod offline;
 mod process_engine;
 mod registry;
+mod traffic;
