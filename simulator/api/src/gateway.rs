@@ -1,4 +1,4 @@
-//! The Gateway API types (`gateway.networking.k8s.io/v1`) that this product serves.
+//! The Gateway API types (`gateway.networking.k8s.io`) that this product serves.
 //!
 //! Field names and meanings follow <https://gateway-api.sigs.k8s.io/reference/spec/>.
 
@@ -10,16 +10,18 @@ use serde::{Deserialize, Serialize};
 
 /// API group of every kind in this module.
 pub const GROUP: &str = "gateway.networking.k8s.io";
-/// Version of every kind in this module.
+/// Version of every kind in this module but [`ReferenceGrant`].
 pub const VERSION: &str = "v1";
+/// Version in which every release of the Gateway API serves [`ReferenceGrant`].
+pub const GRANT_VERSION: &str = "v1beta1";
 
 macro_rules! kind {
-    ($(#[$doc:meta])* $type:ident, $scope:ty, $plural:literal, $spec:ty, $status:ty) => {
+    ($(#[$doc:meta])* $type:ident, $scope:ty, $version:ident, $plural:literal, $spec:ty $(, $status:ty)?) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]
         pub struct $type {
-            /// `gateway.networking.k8s.io/v1`.
+            /// Group and version.
             #[serde(default)]
             pub api_version: String,
             /// The kind's name.
@@ -30,9 +32,11 @@ macro_rules! kind {
             pub metadata: ObjectMeta,
             /// What is wanted.
             pub spec: $spec,
-            /// What was observed.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub status: Option<$status>,
+            $(
+                /// What was observed.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub status: Option<$status>,
+            )?
         }
 
         impl kube_core::Resource for $type {
@@ -40,7 +44,7 @@ macro_rules! kind {
             type Scope = $scope;
             fn kind(_: &()) -> Cow<'_, str> { stringify!($type).into() }
             fn group(_: &()) -> Cow<'_, str> { GROUP.into() }
-            fn version(_: &()) -> Cow<'_, str> { VERSION.into() }
+            fn version(_: &()) -> Cow<'_, str> { $version.into() }
             fn plural(_: &()) -> Cow<'_, str> { $plural.into() }
             fn meta(&self) -> &ObjectMeta { &self.metadata }
             fn meta_mut(&mut self) -> &mut ObjectMeta { &mut self.metadata }
@@ -50,15 +54,23 @@ macro_rules! kind {
 
 kind!(
     /// A family of Gateways handled by one controller.
-    GatewayClass, ClusterResourceScope, "gatewayclasses", GatewayClassSpec, GatewayClassStatus
+    GatewayClass, ClusterResourceScope, VERSION, "gatewayclasses", GatewayClassSpec, GatewayClassStatus
 );
 kind!(
     /// Listeners that accept traffic into the cluster.
-    Gateway, NamespaceResourceScope, "gateways", GatewaySpec, GatewayStatus
+    Gateway, NamespaceResourceScope, VERSION, "gateways", GatewaySpec, GatewayStatus
 );
 kind!(
     /// Rules that carry HTTP requests from listeners to Services.
-    HTTPRoute, NamespaceResourceScope, "httproutes", HttpRouteSpec, RouteStatus
+    HTTPRoute, NamespaceResourceScope, VERSION, "httproutes", HttpRouteSpec, RouteStatus
+);
+kind!(
+    /// Rules that carry gRPC calls from listeners to Services.
+    GRPCRoute, NamespaceResourceScope, VERSION, "grpcroutes", GrpcRouteSpec, RouteStatus
+);
+kind!(
+    /// Lets objects of other namespaces refer to objects of its own namespace.
+    ReferenceGrant, NamespaceResourceScope, GRANT_VERSION, "referencegrants", ReferenceGrantSpec
 );
 
 /// Declares structs whose JSON is camelCase, with absent options left out and unknown fields
@@ -336,7 +348,7 @@ types! {
         response_header_modifier: Option<HttpHeaderModifier>,
         /// A copy of the request elsewhere.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        request_mirror: Option<serde_json::Value>,
+        request_mirror: Option<HttpRequestMirror>,
         /// An answer that sends the client elsewhere.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_redirect: Option<HttpRequestRedirect>,
@@ -346,6 +358,46 @@ types! {
         /// A filter defined elsewhere; ours has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         extension_ref: Option<serde_json::Value>,
+    }
+
+    /// A copy of requests, whose answers nobody sees. All of them, or the share given by one
+    /// of `percent` and `fraction`.
+    HttpRequestMirror {
+        /// Who gets the copies.
+        backend_ref: BackendObjectReference,
+        /// Share of the requests, 0 to 100.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        percent: Option<i32>,
+        /// Share of the requests.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fraction: Option<Fraction>,
+    }
+
+    /// A share.
+    Fraction {
+        /// At least 0, at most the denominator.
+        numerator: i32,
+        /// 100 by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denominator: Option<i32>,
+    }
+
+    /// Reference to a Service's port.
+    BackendObjectReference {
+        /// Group; core by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// Kind; `Service` by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<String>,
+        /// Name.
+        name: String,
+        /// Namespace; the referrer's by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        /// Port of the Service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<i32>,
     }
 
     /// Changes to headers.
@@ -445,6 +497,130 @@ types! {
         backend_request: Option<String>,
     }
 
+    /// Spec of a [`GRPCRoute`].
+    GrpcRouteSpec {
+        /// Gateways (or listeners of them) to attach to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_refs: Option<Vec<ParentReference>>,
+        /// Host names to match; all when empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hostnames: Option<Vec<String>>,
+        /// What to do with matching calls.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rules: Option<Vec<GrpcRouteRule>>,
+    }
+
+    /// One rule of a [`GRPCRoute`].
+    GrpcRouteRule {
+        /// Unique within the route.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Any of these must match; every call does when empty.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        matches: Option<Vec<GrpcRouteMatch>>,
+        /// Changes to the call or its answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filters: Option<Vec<GrpcRouteFilter>>,
+        /// Weighted Services.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backend_refs: Option<Vec<GrpcBackendRef>>,
+    }
+
+    /// All of these must hold for a call to match.
+    GrpcRouteMatch {
+        /// Service and method; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<GrpcMethodMatch>,
+        /// Headers (gRPC metadata).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        headers: Option<Vec<HttpValueMatch>>,
+    }
+
+    /// How service and method are matched; at least one of them is given.
+    GrpcMethodMatch {
+        /// Exact (the default) or RegularExpression.
+        #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+        type_: Option<String>,
+        /// Service with its package; any when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// Method; any when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<String>,
+    }
+
+    /// A change to a call or its answer. The field named by `type_` is set.
+    GrpcRouteFilter {
+        /// RequestHeaderModifier, ResponseHeaderModifier, RequestMirror or ExtensionRef.
+        #[serde(rename = "type")]
+        type_: String,
+        /// Changes to the call's headers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_header_modifier: Option<HttpHeaderModifier>,
+        /// Changes to the answer's headers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        response_header_modifier: Option<HttpHeaderModifier>,
+        /// A copy of the call elsewhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_mirror: Option<HttpRequestMirror>,
+        /// A filter defined elsewhere; ours has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extension_ref: Option<serde_json::Value>,
+    }
+
+    /// A weighted backend of a [`GRPCRoute`].
+    GrpcBackendRef {
+        /// Group; core by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+        /// Kind; `Service` by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<String>,
+        /// Name.
+        name: String,
+        /// Namespace; the route's by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        /// Port of the Service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<i32>,
+        /// Share of the calls, relative to the sum; 1 by default, 0 receives nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight: Option<i32>,
+        /// Changes for calls to this backend alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filters: Option<Vec<GrpcRouteFilter>>,
+    }
+
+    /// Spec of a [`ReferenceGrant`]: anything in `from` may refer to anything in `to`.
+    ReferenceGrantSpec {
+        /// Who may refer.
+        from: Vec<ReferenceGrantFrom>,
+        /// To what in the grant's own namespace.
+        to: Vec<ReferenceGrantTo>,
+    }
+
+    /// A kind of objects in a namespace.
+    ReferenceGrantFrom {
+        /// Group; empty for core.
+        group: String,
+        /// Kind.
+        kind: String,
+        /// Namespace.
+        namespace: String,
+    }
+
+    /// A kind of objects, or one of them.
+    ReferenceGrantTo {
+        /// Group; empty for core.
+        group: String,
+        /// Kind.
+        kind: String,
+        /// Name; every object of the kind when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    }
+
     /// Status of a route.
     RouteStatus {
         /// One entry per parent and controller.
@@ -461,6 +637,73 @@ types! {
         /// Accepted, ResolvedRefs.
         #[serde(default)]
         conditions: Vec<Condition>,
+    }
+}
+
+/// A filter of gRPC is one of HTTP, too.
+impl From<GrpcRouteFilter> for HttpRouteFilter {
+    fn from(filter: GrpcRouteFilter) -> Self {
+        let GrpcRouteFilter {
+            type_,
+            request_header_modifier,
+            response_header_modifier,
+            request_mirror,
+            extension_ref,
+        } = filter;
+        Self {
+            type_,
+            request_header_modifier,
+            response_header_modifier,
+            request_mirror,
+            extension_ref,
+            ..Self::default()
+        }
+    }
+}
+
+/// A backend of gRPC is one of HTTP, too.
+impl From<GrpcBackendRef> for HttpBackendRef {
+    fn from(backend: GrpcBackendRef) -> Self {
+        let GrpcBackendRef {
+            group,
+            kind,
+            name,
+            namespace,
+            port,
+            weight,
+            filters,
+        } = backend;
+        let filters = filters.map(|filters| filters.into_iter().map(Into::into).collect());
+        Self {
+            group,
+            kind,
+            name,
+            namespace,
+            port,
+            weight,
+            filters,
+        }
+    }
+}
+
+/// Whoever gets copies is a backend without weight.
+impl From<BackendObjectReference> for HttpBackendRef {
+    fn from(reference: BackendObjectReference) -> Self {
+        let BackendObjectReference {
+            group,
+            kind,
+            name,
+            namespace,
+            port,
+        } = reference;
+        Self {
+            group,
+            kind,
+            name,
+            namespace,
+            port,
+            ..Self::default()
+        }
     }
 }
 

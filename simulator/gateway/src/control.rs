@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{GatewayConfig, ServiceBind};
 use crate::metrics::Metrics;
-use crate::plan::{Plan, Verdict, addresses};
+use crate::plan::{Plan, addresses};
 use crate::plane::{BindFailure, Plane, Sockets};
 use crate::status::{self, Desired, Facts};
 use crate::table::Registry;
@@ -166,11 +166,8 @@ impl Control {
     /// The socket of each port of the Gateways.
     fn listener_sockets(&self, plan: &Plan) -> BTreeMap<u16, SocketAddr> {
         let listeners = plan.gateways.iter().flat_map(|gateway| &gateway.listeners);
-        let served = listeners.filter(|listener| match listener.verdict {
-            Verdict::Served => true,
-            Verdict::Conflicted(_) | Verdict::Refused(_) => false,
-        });
-        served
+        listeners
+            .filter(|listener| listener.is_open())
             .map(|listener| (listener.port, SocketAddr::new(self.bind, listener.port)))
             .collect()
     }

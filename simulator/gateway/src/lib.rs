@@ -1,8 +1,8 @@
 //! The load balancer: data plane of the Gateway API and of Services.
 //!
-//! It watches Gateways, HTTPRoutes, Services and EndpointSlices, and carries what they say:
-//! HTTP through the listeners of every Gateway of our GatewayClass, and plain TCP through the
-//! address of every Service. What it made of them it writes back as their status.
+//! It watches Gateways, their routes, Services and EndpointSlices, and carries what they say:
+//! HTTP and HTTPS through the listeners of every Gateway of our GatewayClass, and plain TCP
+//! through the address of every Service. What it made of them it writes back as their status.
 //!
 //! ```text
 //!  watches ──▶ World ──▶ Plan (pure: who attaches where, what is refused and why)
@@ -24,6 +24,7 @@
 //! <https://gateway-api.sigs.k8s.io/reference/spec/>
 
 mod admin;
+mod certificates;
 mod config;
 mod control;
 mod metrics;

@@ -12,6 +12,9 @@ pub(crate) fn world(objects: impl IntoIterator<Item = Value>) -> World {
     listed(&mut world, Change::Class);
     listed(&mut world, Change::Gateway);
     listed(&mut world, Change::Route);
+    listed(&mut world, Change::GrpcRoute);
+    listed(&mut world, Change::Grant);
+    listed(&mut world, Change::Secret);
     listed(&mut world, Change::Namespace);
     listed(&mut world, Change::Service);
     listed(&mut world, Change::Slice);
@@ -39,6 +42,9 @@ pub(crate) fn put(world: &mut World, object: Value) {
         Some("GatewayClass") => Change::Class(of(object)),
         Some("Gateway") => Change::Gateway(of(object)),
         Some("HTTPRoute") => Change::Route(of(object)),
+        Some("GRPCRoute") => Change::GrpcRoute(of(object)),
+        Some("ReferenceGrant") => Change::Grant(of(object)),
+        Some("Secret") => Change::Secret(of(object)),
         Some("Namespace") => Change::Namespace(of(object)),
         Some("Service") => Change::Service(of(object)),
         Some("EndpointSlice") => Change::Slice(of(object)),
@@ -52,9 +58,10 @@ fn defaulted(mut object: Value) -> Value {
     let kind = object["kind"].clone();
     let (version, namespaced) = match kind.as_str() {
         Some("GatewayClass") => ("gateway.networking.k8s.io/v1", false),
-        Some("Gateway" | "HTTPRoute") => ("gateway.networking.k8s.io/v1", true),
+        Some("Gateway" | "HTTPRoute" | "GRPCRoute") => ("gateway.networking.k8s.io/v1", true),
         Some("EndpointSlice") => ("discovery.k8s.io/v1", true),
-        Some("Service") => ("v1", true),
+        Some("ReferenceGrant") => ("gateway.networking.k8s.io/v1beta1", true),
+        Some("Service" | "Secret") => ("v1", true),
         _ => ("v1", false),
     };
     object["apiVersion"] = version.into();
@@ -110,4 +117,14 @@ pub(crate) fn slice(service: &str, number: usize, address: std::net::SocketAddr)
            "endpoints": [{"addresses": [address.ip().to_string()],
                           "conditions": {"ready": true, "serving": true, "terminating": false}}],
            "ports": [{"name": "", "port": address.port(), "protocol": "TCP"}]})
+}
+
+/// A Secret in `default` with a new self-signed certificate for these hosts.
+pub(crate) fn tls_secret(name: &str, hosts: &[&str]) -> Value {
+    let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(hosts).expect("the hosts are DNS names");
+    let entry = |text: String| serde_json::to_value(k8s_openapi::ByteString(text.into_bytes()));
+    json!({"kind": "Secret", "metadata": {"name": name}, "type": "kubernetes.io/tls",
+           "data": {"tls.crt": entry(made.cert.pem()).expect("bytes are JSON"),
+                    "tls.key": entry(made.signing_key.serialize_pem()).expect("bytes are JSON")}})
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificates::TLS_SECRET;
 use crate::world::Change;
 
 /// Events on their way to the control loop. A relist of a large cluster fills it and then
@@ -27,6 +28,11 @@ pub(crate) fn start(client: &Client, stop: &CancellationToken) -> mpsc::Receiver
     watch.kind(Change::Class);
     watch.kind(Change::Gateway);
     watch.kind(Change::Route);
+    watch.kind(Change::GrpcRoute);
+    watch.kind(Change::Grant);
+    // Other Secrets are none of our business.
+    let certificates = watcher::Config::default().fields(&format!("type={TLS_SECRET}"));
+    watch.some(certificates, Change::Secret);
     watch.kind(Change::Namespace);
     watch.kind(Change::Service);
     watch.kind(Change::Slice);
@@ -40,7 +46,15 @@ struct Watch {
 }
 
 impl Watch {
+    /// Every object of a kind.
     fn kind<K>(&self, change: fn(Event<K>) -> Change)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        self.some(watcher::Config::default(), change);
+    }
+
+    fn some<K>(&self, config: watcher::Config, change: fn(Event<K>) -> Change)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
@@ -50,7 +64,7 @@ impl Watch {
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follow(api, changes, change) => {}
+                () = follow(api, config, changes, change) => {}
             }
         });
     }
@@ -58,11 +72,15 @@ impl Watch {
 
 /// Sends every event of one kind. A broken watch is resumed with a back-off; meanwhile the
 /// load balancer goes on with what it last knew.
-async fn follow<K>(api: Api<K>, changes: mpsc::Sender<Change>, change: fn(Event<K>) -> Change)
-where
+async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    changes: mpsc::Sender<Change>,
+    change: fn(Event<K>) -> Change,
+) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = watcher(api, config).default_backoff();
     pin_mut!(events);
     while let Some(event) = events.next().await {
         match event {

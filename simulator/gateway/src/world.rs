@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
 use kube::runtime::watcher::Event;
-use lab_api::gateway::{Gateway, GatewayClass, HTTPRoute};
+use lab_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
+
+use crate::certificates::Certificate;
 
 /// `namespace/name`, or the name alone for a cluster-scoped object.
 pub(crate) fn key<K: Resource>(object: &K) -> String {
@@ -78,6 +80,12 @@ pub(crate) enum Change {
     Gateway(Event<Gateway>),
     /// Of an HTTPRoute.
     Route(Event<HTTPRoute>),
+    /// Of a GRPCRoute.
+    GrpcRoute(Event<GRPCRoute>),
+    /// Of a ReferenceGrant.
+    Grant(Event<ReferenceGrant>),
+    /// Of a Secret with a certificate.
+    Secret(Event<Secret>),
     /// Of a Namespace, for its labels.
     Namespace(Event<Namespace>),
     /// Of a Service.
@@ -92,6 +100,9 @@ pub(crate) struct World {
     pub(crate) classes: Cache<GatewayClass>,
     pub(crate) gateways: Cache<Gateway>,
     pub(crate) routes: Cache<HTTPRoute>,
+    pub(crate) grpc_routes: Cache<GRPCRoute>,
+    pub(crate) grants: Cache<ReferenceGrant>,
+    pub(crate) certificates: Cache<Certificate>,
     pub(crate) namespaces: Cache<Namespace>,
     pub(crate) services: Cache<Service>,
     pub(crate) slices: Cache<EndpointSlice>,
@@ -104,6 +115,9 @@ impl World {
             Change::Class(event) => self.classes.apply(event),
             Change::Gateway(event) => self.gateways.apply(event),
             Change::Route(event) => self.routes.apply(event),
+            Change::GrpcRoute(event) => self.grpc_routes.apply(event),
+            Change::Grant(event) => self.grants.apply(event),
+            Change::Secret(event) => self.certificates.apply(map(event, Certificate::of)),
             Change::Namespace(event) => self.namespaces.apply(event),
             Change::Service(event) => self.services.apply(event),
             Change::Slice(event) => self.slices.apply(event),
@@ -116,9 +130,22 @@ impl World {
         self.classes.synced
             && self.gateways.synced
             && self.routes.synced
+            && self.grpc_routes.synced
+            && self.grants.synced
+            && self.certificates.synced
             && self.namespaces.synced
             && self.services.synced
             && self.slices.synced
+    }
+}
+
+fn map<A, B>(event: Event<A>, f: impl FnOnce(A) -> B) -> Event<B> {
+    match event {
+        Event::Apply(object) => Event::Apply(f(object)),
+        Event::Delete(object) => Event::Delete(f(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(f(object)),
+        Event::InitDone => Event::InitDone,
     }
 }
 

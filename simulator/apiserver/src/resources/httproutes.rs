@@ -1,10 +1,10 @@
 //! HTTPRoute: rules that carry requests from listeners to Services.
 
 use lab_api::gateway::{
-    GROUP, HTTPRoute, HttpBackendRef, HttpPathMatch, HttpRouteFilter, HttpRouteMatch,
-    HttpRouteRule, HttpValueMatch, ParentReference,
+    GROUP, HTTPRoute, HttpBackendRef, HttpPathMatch, HttpRequestMirror, HttpRouteFilter,
+    HttpRouteMatch, HttpRouteRule, HttpValueMatch, ParentReference,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::columns::{self, cell};
 use super::typed::{Kind, define, words};
@@ -28,7 +28,7 @@ pub(super) fn definition() -> ResourceDef {
 }
 
 /// JSONPath prints a list as JSON.
-fn hostnames(route: &Value) -> Value {
+pub(super) fn hostnames(route: &Value) -> Value {
     route
         .pointer("/spec/hostnames")
         .map_or(Value::Null, |names| Value::String(names.to_string()))
@@ -59,11 +59,11 @@ impl Kind for HTTPRoute {
     }
 }
 
-fn text(field: &mut Option<String>, value: &str) {
+pub(super) fn text(field: &mut Option<String>, value: &str) {
     field.get_or_insert_with(|| value.to_owned());
 }
 
-fn default_parent(parent: &mut ParentReference) {
+pub(super) fn default_parent(parent: &mut ParentReference) {
     text(&mut parent.group, GROUP);
     text(&mut parent.kind, "Gateway");
 }
@@ -106,12 +106,13 @@ fn default_filter(filter: &mut HttpRouteFilter) {
     if let Some(redirect) = &mut filter.request_redirect {
         redirect.status_code.get_or_insert(FOUND);
     }
-    let mirror = filter
-        .request_mirror
-        .as_mut()
-        .and_then(|mirror| mirror.get_mut("backendRef"));
-    if let Some(Value::Object(backend)) = mirror {
-        backend.entry("group").or_insert_with(|| json!(""));
-        backend.entry("kind").or_insert_with(|| json!("Service"));
+    filter.request_mirror.iter_mut().for_each(default_mirror);
+}
+
+pub(super) fn default_mirror(mirror: &mut HttpRequestMirror) {
+    text(&mut mirror.backend_ref.group, "");
+    text(&mut mirror.backend_ref.kind, "Service");
+    if let Some(fraction) = &mut mirror.fraction {
+        fraction.denominator.get_or_insert(100);
     }
 }

@@ -19,6 +19,7 @@ mod gatewayclasses;
 mod gateways;
 #[cfg(test)]
 mod golden;
+mod grpcroutes;
 mod httproutes;
 mod keys;
 mod leases;
@@ -36,6 +37,7 @@ mod pods;
 mod ports;
 mod probes;
 mod quantities;
+mod referencegrants;
 mod replicasets;
 mod resource_requirements;
 mod route_validation;
@@ -81,10 +83,12 @@ pub fn all() -> Vec<ResourceDef> {
         endpointslices::definition(),
         gatewayclasses::definition(),
         gateways::definition(),
+        grpcroutes::definition(),
         httproutes::definition(),
         analysisruns::definition(),
         analysistemplates::definition(),
         analysistemplates::cluster_definition(),
+        referencegrants::definition(),
     ]
 }
 

@@ -1,11 +1,11 @@
-//! Rules for HTTPRoutes, in the words of the Gateway API's schema.
+//! Rules for HTTPRoutes, and for what GRPCRoutes share with them, in the words of the Gateway API's schema.
 //! <https://gateway-api.sigs.k8s.io/reference/spec/#httproute>
 
 use std::collections::BTreeSet;
 
 use lab_api::gateway::{
-    HttpBackendRef, HttpPathMatch, HttpRouteFilter, HttpRouteMatch, HttpRouteRule, HttpRouteSpec,
-    ParentReference,
+    HttpBackendRef, HttpPathMatch, HttpRequestMirror, HttpRouteFilter, HttpRouteMatch,
+    HttpRouteRule, HttpRouteSpec, HttpValueMatch, ParentReference,
 };
 
 use super::custom::{
@@ -21,30 +21,80 @@ const METHODS: &[&str] = &[
 ];
 const REDIRECT_CODES: &[u16] = &[301, 302, 303, 307, 308];
 const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+/// Most host names of a route.
+const HOSTNAMES_MAX: usize = 16;
+/// Most rules of a route.
+const RULES_MAX: usize = 16;
+/// Most matches of a rule.
+const MATCHES_MAX: usize = 64;
+/// Matches of all rules stay below this.
+const ALL_MATCHES: usize = 128;
 /// Greatest weight of a backend.
 const WEIGHT_MAX: i64 = 1_000_000;
 
 /// Checks a route's spec.
 pub(super) fn validate(spec: &HttpRouteSpec, errors: &mut Vec<FieldError>) {
     validate_parents(spec.parent_refs.as_deref().unwrap_or_default(), errors);
-    for (index, hostname) in spec.hostnames.iter().flatten().enumerate() {
-        validate_hostname(hostname, &format!("spec.hostnames[{index}]"), errors);
-    }
-    let mut names = BTreeSet::new();
-    for (index, rule) in spec.rules.iter().flatten().enumerate() {
+    validate_hostnames(spec.hostnames.as_deref().unwrap_or_default(), errors);
+    let rules = spec.rules.as_deref().unwrap_or_default();
+    let outlines = rules.iter().map(|rule| RuleOutline {
+        name: rule.name.as_deref(),
+        matches: rule.matches.as_ref().map_or(0, Vec::len),
+    });
+    validate_outlines(outlines, errors);
+    for (index, rule) in rules.iter().enumerate() {
         validate_rule(rule, &format!("spec.rules[{index}]"), errors);
-        let name = rule.name.as_deref();
-        if name.is_some_and(|name| !names.insert(name)) {
-            errors.push(broken(
-                "spec.rules",
-                "array",
-                "Rule name must be unique within the route",
-            ));
-        }
     }
 }
 
-fn validate_parents(parents: &[ParentReference], errors: &mut Vec<FieldError>) {
+/// What the rules of every kind of route have.
+pub(super) struct RuleOutline<'a> {
+    /// Unique within the route.
+    pub(super) name: Option<&'a str>,
+    /// How many matches the rule lists.
+    pub(super) matches: usize,
+}
+
+/// Checks names and numbers of rules.
+pub(super) fn validate_outlines<'a>(
+    rules: impl ExactSizeIterator<Item = RuleOutline<'a>>,
+    errors: &mut Vec<FieldError>,
+) {
+    let path = "spec.rules";
+    if rules.len() > RULES_MAX {
+        errors.push(FieldError::too_many(path, rules.len(), RULES_MAX));
+    }
+    let (mut names, mut all) = (BTreeSet::new(), 0);
+    for (index, rule) in rules.enumerate() {
+        all += rule.matches;
+        if rule.matches > MATCHES_MAX {
+            let place = format!("{path}[{index}].matches");
+            errors.push(FieldError::too_many(place, rule.matches, MATCHES_MAX));
+        }
+        if rule.name.is_some_and(|name| !names.insert(name)) {
+            let rule = "Rule name must be unique within the route";
+            errors.push(broken(path, "array", rule));
+        }
+    }
+    if all > ALL_MATCHES {
+        let rule = "While 16 rules and 64 matches per rule are allowed, the total number of matches across all rules in a route must be less than 128";
+        errors.push(broken(path, "array", rule));
+    }
+}
+
+/// Checks the host names of a route.
+pub(super) fn validate_hostnames(hostnames: &[String], errors: &mut Vec<FieldError>) {
+    let path = "spec.hostnames";
+    if hostnames.len() > HOSTNAMES_MAX {
+        errors.push(FieldError::too_many(path, hostnames.len(), HOSTNAMES_MAX));
+    }
+    for (index, hostname) in hostnames.iter().enumerate() {
+        validate_hostname(hostname, &format!("{path}[{index}]"), errors);
+    }
+}
+
+/// Checks what a route attaches to.
+pub(super) fn validate_parents(parents: &[ParentReference], errors: &mut Vec<FieldError>) {
     let mut seen = BTreeSet::new();
     for (index, parent) in parents.iter().enumerate() {
         let path = format!("spec.parentRefs[{index}]");
@@ -76,7 +126,7 @@ fn validate_rule(rule: &HttpRouteRule, path: &str, errors: &mut Vec<FieldError>)
         validate_match(one, &format!("{path}.matches[{index}]"), errors);
     }
     let filters = rule.filters.as_deref().unwrap_or_default();
-    validate_filters(filters, &format!("{path}.filters"), errors);
+    validate_filters(filters, &FILTERS, &format!("{path}.filters"), errors);
     let backends = rule.backend_refs.as_deref().unwrap_or_default();
     for (index, backend) in backends.iter().enumerate() {
         validate_backend(backend, &format!("{path}.backendRefs[{index}]"), errors);
@@ -135,17 +185,23 @@ fn validate_match(one: &HttpRouteMatch, path: &str, errors: &mut Vec<FieldError>
         ("headers", &one.headers),
         ("queryParams", &one.query_params),
     ] {
-        for (index, value) in values.iter().flatten().enumerate() {
-            let path = format!("{path}.{field}[{index}]");
-            validate_choice(
-                value.type_.as_deref(),
-                VALUE_TYPES,
-                &format!("{path}.type"),
-                errors,
-            );
-            validate_not_empty(&value.name, &format!("{path}.name"), errors);
-            validate_not_empty(&value.value, &format!("{path}.value"), errors);
-        }
+        let values = values.as_deref().unwrap_or_default();
+        validate_values(values, &format!("{path}.{field}"), errors);
+    }
+}
+
+/// Checks matches on headers or query parameters.
+pub(super) fn validate_values(values: &[HttpValueMatch], path: &str, errors: &mut Vec<FieldError>) {
+    for (index, value) in values.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        validate_choice(
+            value.type_.as_deref(),
+            VALUE_TYPES,
+            &format!("{path}.type"),
+            errors,
+        );
+        validate_not_empty(&value.name, &format!("{path}.name"), errors);
+        validate_not_empty(&value.value, &format!("{path}.value"), errors);
     }
 }
 
@@ -170,6 +226,13 @@ fn validate_path(path_match: &HttpPathMatch, path: &str, errors: &mut Vec<FieldE
 }
 
 fn validate_backend(backend: &HttpBackendRef, path: &str, errors: &mut Vec<FieldError>) {
+    validate_target(backend, path, errors);
+    let filters = backend.filters.as_deref().unwrap_or_default();
+    validate_filters(filters, &FILTERS, &format!("{path}.filters"), errors);
+}
+
+/// Checks a backend without its filters.
+pub(super) fn validate_target(backend: &HttpBackendRef, path: &str, errors: &mut Vec<FieldError>) {
     validate_not_empty(&backend.name, &format!("{path}.name"), errors);
     let to_service = backend.group.as_deref().unwrap_or_default().is_empty()
         && matches!(backend.kind.as_deref(), None | Some("Service"));
@@ -199,9 +262,17 @@ fn validate_backend(backend: &HttpBackendRef, path: &str, errors: &mut Vec<Field
             errors,
         );
     }
-    let filters = backend.filters.as_deref().unwrap_or_default();
-    validate_filters(filters, &format!("{path}.filters"), errors);
 }
+
+/// The filters of HTTPRoutes.
+const FILTERS: [&str; 6] = [
+    "RequestHeaderModifier",
+    "ResponseHeaderModifier",
+    "RequestMirror",
+    "RequestRedirect",
+    "URLRewrite",
+    "ExtensionRef",
+];
 
 /// Filter types, and the name of the field that each fills.
 fn fields(filter: &HttpRouteFilter) -> [(&'static str, &'static str, bool); 6] {
@@ -235,9 +306,15 @@ fn fields(filter: &HttpRouteFilter) -> [(&'static str, &'static str, bool); 6] {
     ]
 }
 
-fn validate_filters(filters: &[HttpRouteFilter], path: &str, errors: &mut Vec<FieldError>) {
+/// Checks filters, which must be of these `types`.
+pub(super) fn validate_filters(
+    filters: &[HttpRouteFilter],
+    types: &[&str],
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
     for (index, filter) in filters.iter().enumerate() {
-        validate_filter(filter, &format!("{path}[{index}]"), errors);
+        validate_filter(filter, types, &format!("{path}[{index}]"), errors);
     }
     let count = |type_: &str| {
         filters
@@ -265,11 +342,15 @@ fn validate_filters(filters: &[HttpRouteFilter], path: &str, errors: &mut Vec<Fi
     }
 }
 
-fn validate_filter(filter: &HttpRouteFilter, path: &str, errors: &mut Vec<FieldError>) {
-    let fields = fields(filter);
-    let types = fields.map(|(type_, _, _)| type_);
-    validate_choice(Some(&filter.type_), &types, &format!("{path}.type"), errors);
-    for (type_, field, given) in fields {
+fn validate_filter(
+    filter: &HttpRouteFilter,
+    types: &[&str],
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
+    validate_choice(Some(&filter.type_), types, &format!("{path}.type"), errors);
+    let fields = fields(filter).into_iter();
+    for (type_, field, given) in fields.filter(|(type_, _, _)| types.contains(type_)) {
         if given && filter.type_ != type_ {
             let rule = format!("filter.{field} must be nil if the filter.type is not {type_}");
             errors.push(broken(path, "object", &rule));
@@ -278,6 +359,9 @@ fn validate_filter(filter: &HttpRouteFilter, path: &str, errors: &mut Vec<FieldE
             let rule = format!("filter.{field} must be specified for {type_} filter.type");
             errors.push(broken(path, "object", &rule));
         }
+    }
+    if let Some(mirror) = &filter.request_mirror {
+        validate_mirror(mirror, &format!("{path}.requestMirror"), errors);
     }
     let code = filter
         .request_redirect
@@ -291,6 +375,32 @@ fn validate_filter(filter: &HttpRouteFilter, path: &str, errors: &mut Vec<FieldE
         let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
         let place = format!("{path}.requestRedirect.statusCode");
         errors.push(FieldError::not_supported(place, code, &supported));
+    }
+}
+
+fn validate_mirror(mirror: &HttpRequestMirror, path: &str, errors: &mut Vec<FieldError>) {
+    let backend = HttpBackendRef::from(mirror.backend_ref.clone());
+    validate_target(&backend, &format!("{path}.backendRef"), errors);
+    if let Some(percent) = mirror.percent {
+        let place = format!("{path}.percent");
+        validate_range(i64::from(percent), (0, 100), &place, errors);
+    }
+    if mirror.percent.is_some() && mirror.fraction.is_some() {
+        let rule = "Only one of percent or fraction may be specified in HTTPRequestMirrorFilter";
+        errors.push(broken(path, "object", rule));
+    }
+    let Some(fraction) = &mirror.fraction else {
+        return;
+    };
+    let (numerator, place) = (i64::from(fraction.numerator), format!("{path}.fraction"));
+    let denominator = i64::from(fraction.denominator.unwrap_or(100));
+    for (field, number, least) in [("numerator", numerator, 0), ("denominator", denominator, 1)] {
+        let place = format!("{place}.{field}");
+        validate_range(number, (least, i64::from(i32::MAX)), &place, errors);
+    }
+    if numerator > denominator {
+        let rule = "numerator must be less than or equal to denominator";
+        errors.push(broken(place, "object", rule));
     }
 }
 

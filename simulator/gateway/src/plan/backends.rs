@@ -10,6 +10,7 @@ use lab_api::gateway::HttpBackendRef;
 use lab_api::names::SERVICE_NAME;
 
 use super::Refusal;
+use super::grants::Reference;
 use crate::world::{World, key};
 
 /// One port of one Service.
@@ -42,9 +43,10 @@ pub(super) fn name(namespace: &str, spec: &HttpBackendRef) -> String {
     }
 }
 
-/// The Service port that a backend reference of a route in `namespace` means.
+/// The Service port that a backend reference of a route of this kind in `namespace` means.
 pub(super) fn resolve(
     world: &World,
+    route_kind: &str,
     namespace: &str,
     spec: &HttpBackendRef,
 ) -> Result<ServiceKey, Refusal> {
@@ -53,19 +55,18 @@ pub(super) fn resolve(
         let text = format!("backends of kind {kind} are not supported; use a Service");
         return Err(Refusal::new("InvalidKind", text));
     }
-    if let Some(other) = spec
-        .namespace
-        .as_deref()
-        .filter(|&other| other != namespace)
-    {
-        let text = format!(
-            "Service {} is in namespace {other}: a backend of another namespace needs a \
-             ReferenceGrant there, which is not supported",
-            spec.name
-        );
-        return Err(Refusal::new("RefNotPermitted", text));
+    let there = spec.namespace.as_deref().unwrap_or(namespace);
+    let asked = Reference {
+        from_kind: route_kind,
+        from_namespace: namespace,
+        to_kind: "Service",
+        to_namespace: there,
+        to_name: &spec.name,
+    };
+    if !asked.is_allowed(world) {
+        return Err(Refusal::new("RefNotPermitted", asked.refused()));
     }
-    let key = format!("{namespace}/{}", spec.name);
+    let key = format!("{there}/{}", spec.name);
     let Some(service) = world.services.get(&key) else {
         return Err(Refusal::new(
             "BackendNotFound",

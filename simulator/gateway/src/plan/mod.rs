@@ -5,6 +5,7 @@
 
 mod backends;
 mod gateways;
+mod grants;
 mod routes;
 mod rules;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab_api::gateway::{Gateway, GatewayClass, HTTPRoute, ParentReference, RouteGroupKind};
+use rustls::sign::CertifiedKey;
 
 pub(crate) use backends::{EndpointKey, ServiceKey, Slices, addresses};
 
@@ -72,12 +74,45 @@ pub(crate) struct ListenerPlan {
     pub(crate) port: u16,
     pub(crate) hostname: Hostname,
     pub(crate) verdict: Verdict,
+    /// Set for a listener that speaks HTTPS.
+    pub(crate) tls: Option<TlsPlan>,
     /// Kinds of routes that may attach, of those that we serve.
     pub(crate) kinds: Vec<RouteGroupKind>,
     /// Set where the listener asks for kinds that we do not serve.
     pub(crate) kinds_refused: Option<Refusal>,
     /// Number of routes attached.
     pub(crate) attached: i32,
+}
+
+/// The certificates of a listener.
+#[derive(Debug, Default)]
+pub(crate) struct TlsPlan {
+    /// Those that can be used.
+    pub(crate) certificates: Vec<Arc<CertifiedKey>>,
+    /// The first that cannot.
+    pub(crate) unresolved: Option<Refusal>,
+}
+
+impl ListenerPlan {
+    /// True where it gets a socket. A listener whose certificates are missing has its routes,
+    /// but nothing to begin a connection with.
+    pub(crate) fn is_open(&self) -> bool {
+        let served = match self.verdict {
+            Verdict::Served => true,
+            Verdict::Conflicted(_) | Verdict::Refused(_) => false,
+        };
+        served
+            && self
+                .tls
+                .as_ref()
+                .is_none_or(|tls| !tls.certificates.is_empty())
+    }
+
+    /// What it refers to and does not get: kinds of routes, or certificates.
+    pub(crate) fn unresolved(&self) -> Option<&Refusal> {
+        let certificate = self.tls.as_ref().and_then(|tls| tls.unresolved.as_ref());
+        certificate.or(self.kinds_refused.as_ref())
+    }
 }
 
 /// What becomes of a listener.

@@ -22,7 +22,7 @@ pub(super) fn compile(world: &World, route: &HTTPRoute) -> Compiled {
     let unresolved = specs
         .iter()
         .flat_map(|rule| rule.backend_refs.iter().flatten())
-        .find_map(|backend| backends::resolve(world, namespace, backend).err());
+        .find_map(|backend| backends::resolve(world, "HTTPRoute", namespace, backend).err());
     let rules = specs
         .iter()
         .enumerate()
@@ -97,7 +97,7 @@ fn plan_backend(
             .map_err(|_| unsupported(format!("weight {weight} is negative")))?,
         filters,
         name: backends::name(namespace, spec),
-        service: backends::resolve(world, namespace, spec),
+        service: backends::resolve(world, "HTTPRoute", namespace, spec),
     })
 }
 

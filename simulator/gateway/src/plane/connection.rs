@@ -8,7 +8,10 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::http::{Client, serve};
 use super::{Plane, Stop, headers, tcp};
@@ -23,6 +26,9 @@ const HEADER_BYTES: usize = 32 * 1024;
 
 /// HTTP/2 streams that one client may have open, as nginx has it by default.
 const STREAMS: u32 = 128;
+
+/// Time for a TLS handshake: a silent client must not hold a place for ever.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept. Out of file descriptors, for one, takes a moment to pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -67,17 +73,43 @@ async fn dispatch(plane: Arc<Plane>, stream: TcpStream, peer: SocketAddr, stop: 
             () = stop.closed.cancelled() => {}
         }
     } else if !plane.services.owns(local.ip()) {
-        let address = headers::client_value(peer.ip().to_canonical());
+        let tls = plane.table.load().tls(local.port()).cloned();
         let client = Client {
-            address,
+            address: headers::client_value(peer.ip().to_canonical()),
             port: local.port(),
+            secure: tls.is_some(),
             stop,
         };
-        serve_http(plane, stream, client).await;
+        match tls {
+            None => serve_http(plane, stream, client).await,
+            Some(tls) => serve_https(plane, stream, client, Arc::clone(tls.config())).await,
+        }
     }
 }
 
-async fn serve_http(plane: Arc<Plane>, stream: TcpStream, client: Client) {
+async fn serve_https(
+    plane: Arc<Plane>,
+    stream: TcpStream,
+    client: Client,
+    config: Arc<ServerConfig>,
+) {
+    let shaking = tokio::time::timeout(HANDSHAKE_TIME, TlsAcceptor::from(config).accept(stream));
+    let shaken = tokio::select! {
+        biased;
+        () = client.stop.closing.cancelled() => return,
+        shaken = shaking => shaken,
+    };
+    match shaken {
+        Ok(Ok(stream)) => serve_http(plane, stream, client).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+}
+
+async fn serve_http<S>(plane: Arc<Plane>, stream: S, client: Client)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let stop = client.stop.clone();
     let client = Arc::new(client);
     let service = service_fn(move |request| {

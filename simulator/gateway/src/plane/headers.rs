@@ -105,7 +105,12 @@ pub(super) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// Tells the backend who asked, for which host and how.
-pub(super) fn tell_client(headers: &mut HeaderMap, client: &HeaderValue, host: &HeaderValue) {
+pub(super) fn tell_client(
+    headers: &mut HeaderMap,
+    client: &HeaderValue,
+    host: &HeaderValue,
+    secure: bool,
+) {
     let chain = match headers.get(&X_FORWARDED_FOR) {
         None => client.clone(),
         Some(before) => {
@@ -114,7 +119,10 @@ pub(super) fn tell_client(headers: &mut HeaderMap, client: &HeaderValue, host: &
         }
     };
     headers.insert(X_FORWARDED_FOR, chain);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(
+        X_FORWARDED_PROTO,
+        HeaderValue::from_static(if secure { "https" } else { "http" }),
+    );
     headers.insert(X_FORWARDED_HOST, host.clone());
 }
 
@@ -188,7 +196,7 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
             ("x-forwarded-proto", "gopher"),
         ]);
-        tell_client(&mut headers, &client, &host);
+        tell_client(&mut headers, &client, &host, false);
         assert_eq!(headers["x-forwarded-for"], "1.2.3.4, 10.0.0.7");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "a.b");

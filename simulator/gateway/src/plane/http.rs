@@ -14,7 +14,7 @@ use super::answer::{Cause, answer};
 use super::body::{Record, RequestBody, ResponseBody, UpstreamBody};
 use super::forward::{Reply, Unanswered, forward};
 use super::{Plane, Stop, headers, tunnel};
-use crate::table::{Backend, Hit, Rule, host_of};
+use crate::table::{Backend, Hit, Origin, Rule, host_of};
 
 /// Longest part of a path that an answer repeats.
 const QUOTED: usize = 200;
@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) address: HeaderValue,
     /// The listener's port.
     pub(super) port: u16,
+    /// True over TLS.
+    pub(super) secure: bool,
     pub(super) stop: Stop,
 }
 
@@ -141,8 +143,12 @@ impl Exchange<'_> {
             return answer(Cause::NoBackends, "no redirect");
         };
         let host = self.routed.host.to_str().map(host_of).unwrap_or_default();
-        let location =
-            redirect.location(&host, self.client.port, &parts.uri, self.routed.hit.prefix);
+        let origin = Origin {
+            secure: self.client.secure,
+            host: &host,
+            port: self.client.port,
+        };
+        let location = redirect.location(origin, &parts.uri, self.routed.hit.prefix);
         let mut response = answer(Cause::Redirect(redirect.status), &location);
         match HeaderValue::try_from(location) {
             Ok(location) => {
@@ -195,7 +201,12 @@ impl Exchange<'_> {
         if let Some(protocol) = upgrade {
             headers::ask_upgrade(&mut parts.headers, protocol);
         }
-        headers::tell_client(&mut parts.headers, &self.client.address, &self.routed.host);
+        headers::tell_client(
+            &mut parts.headers,
+            &self.client.address,
+            &self.routed.host,
+            self.client.secure,
+        );
         parts.headers.insert(header::HOST, self.routed.host.clone());
         self.rewrite(&mut parts);
         self.rule().filters.request.apply(&mut parts.headers);

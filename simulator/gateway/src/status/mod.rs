@@ -218,37 +218,34 @@ fn programmed(
     if let Some(refusal) = &plan.refusal {
         return not("Invalid", &refusal.message);
     }
-    let mut served = plan.listeners.iter().filter(|at| is_served(at)).peekable();
-    if served.peek().is_none() {
+    let open = || plan.listeners.iter().filter(|at| at.is_open());
+    if open().next().is_none() {
         return not("Invalid", "no listener can be served; see their conditions");
     }
-    let down: Vec<_> = served
+    let down: Vec<_> = open()
         .filter_map(|at| facts.unbound.get(&at.port))
         .map(String::as_str)
         .collect();
-    let all = down.len() == plan.listeners.iter().filter(|at| is_served(at)).count();
-    if all {
+    if down.len() == open().count() {
         return not("Pending", &down.join("; "));
     }
     make.is("Programmed", "Programmed", "the listeners take requests")
 }
 
 fn listener_status(make: &Conditions, plan: &ListenerPlan, facts: &Facts<'_>) -> ListenerStatus {
-    let unbound = facts.unbound.get(&plan.port).filter(|_| is_served(plan));
+    let unbound = facts.unbound.get(&plan.port).filter(|_| plan.is_open());
     let unbound = unbound.map(|message| Refusal::new("PortUnavailable", message));
     let (refusal, conflict) = match &plan.verdict {
         Verdict::Served => (unbound, None),
         Verdict::Refused(refusal) => (Some(refusal.clone()), None),
         Verdict::Conflicted(conflict) => (Some(conflict.clone()), Some(conflict)),
     };
-    let programmed = match &refusal {
+    // What is unresolved keeps a listener from taking requests only where nothing is left.
+    let closed = plan.unresolved().filter(|_| !plan.is_open());
+    let programmed = match refusal.as_ref().or(closed) {
         None => make.is("Programmed", "Programmed", ""),
         Some(refusal) => {
-            let reason = if is_served(plan) {
-                "Pending"
-            } else {
-                "Invalid"
-            };
+            let reason = if plan.is_open() { "Pending" } else { "Invalid" };
             make.is_not(
                 "Programmed",
                 &Refusal::new(reason, refusal.message.as_str()),
@@ -273,7 +270,7 @@ fn listener_status(make: &Conditions, plan: &ListenerPlan, facts: &Facts<'_>) ->
         conditions: vec![
             make.unless("Accepted", refusal.as_ref(), ""),
             programmed,
-            make.unless("ResolvedRefs", plan.kinds_refused.as_ref(), ""),
+            make.unless("ResolvedRefs", plan.unresolved(), ""),
             conflicted,
         ],
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Desired, Facts, desired};
 use crate::plan::Plan;
-use crate::testing::{gateway, put, route, service, world};
+use crate::testing::{gateway, put, route, service, tls_secret, world};
 use crate::world::World;
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -102,7 +102,10 @@ fn a_gateway_in_order_says_so_in_full() {
             ],
             "listeners": [{
                 "name": "production",
-                "supportedKinds": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}],
+                "supportedKinds": [
+                    {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"},
+                    {"group": "gateway.networking.k8s.io", "kind": "GRPCRoute"},
+                ],
                 "attachedRoutes": 1,
                 "conditions": [
                     condition("Accepted", "True", "Accepted", ""),
@@ -145,12 +148,12 @@ fn a_port_that_is_taken_is_told_on_its_listener_only() {
 fn listeners_that_cannot_be_served_say_why() {
     let world = world([gateway(json!([
         {"name": "good", "port": 80},
-        {"name": "tls", "port": 443, "protocol": "HTTPS"},
+        {"name": "raw", "port": 443, "protocol": "TLS"},
         {"name": "twin1", "port": 81, "hostname": "a.b"},
         {"name": "twin2", "port": 81, "hostname": "A.B"},
         {"name": "mixed1", "port": 82},
         {"name": "mixed2", "port": 82, "protocol": "TCP"},
-        {"name": "grpc", "port": 83, "allowedRoutes": {"kinds": [{"kind": "GRPCRoute"}]}},
+        {"name": "tcp", "port": 83, "allowedRoutes": {"kinds": [{"kind": "TCPRoute"}]}},
     ]))]);
     let found = gateway_words(&world, &[]);
     assert_eq!(
@@ -162,11 +165,11 @@ fn listeners_that_cannot_be_served_say_why() {
     );
     assert_eq!(
         found[2][1],
-        "Accepted=False(UnsupportedProtocol): protocol HTTPS is not supported; use HTTP"
+        "Accepted=False(UnsupportedProtocol): protocol TLS is not supported; use HTTP or HTTPS"
     );
     assert_eq!(
         found[2][2],
-        "Programmed=False(Invalid): protocol HTTPS is not supported; use HTTP"
+        "Programmed=False(Invalid): protocol TLS is not supported; use HTTP or HTTPS"
     );
     for twin in &found[3..5] {
         assert_eq!(twin[4], "Conflicted=True(HostnameConflict)");
@@ -351,7 +354,7 @@ fn a_backend_that_cannot_be_used_is_told_and_the_route_still_attaches() {
         ),
         (
             json!({"name": "elsewhere", "namespace": "other", "port": 80}),
-            "RefNotPermitted): Service elsewhere is in namespace other: a backend of another namespace needs a ReferenceGrant there, which is not supported",
+            "RefNotPermitted): Service elsewhere is in namespace other, where no ReferenceGrant lets a HTTPRoute of namespace default refer to it",
         ),
     ] {
         route_case(
@@ -370,8 +373,8 @@ fn what_a_route_cannot_ask_for_is_named() {
             "UnsupportedValue): rule 0: \"(\" is not a regular expression that can be used",
         ),
         (
-            json!({"filters": [{"type": "RequestMirror", "requestMirror": {}}]}),
-            "UnsupportedValue): rule 0: filter RequestMirror is not supported",
+            json!({"filters": [{"type": "ExtensionRef", "extensionRef": {}}]}),
+            "UnsupportedValue): rule 0: filter ExtensionRef is not supported",
         ),
         (
             json!({"filters": [{"type": "RequestRedirect", "requestRedirect": {}}], "backendRefs": [{"name": "a", "port": 80}]}),
@@ -476,4 +479,156 @@ fn conditions_follow_the_generation_when_nothing_else_changes() {
     put(&mut world, route);
     let after = generations(&world);
     assert_eq!(after[1..], vec![Some(2); after.len() - 1]);
+}
+
+/// What a Gateway with one HTTPS listener says of itself and of the listener.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write the settings in place"
+)]
+#[track_caller]
+fn tls_case(tls: Value, objects: &[Value], gateway_says: &[&str], listener_says: &[&str]) {
+    let listener = json!({"name": "secure", "port": 8443, "protocol": "HTTPS", "tls": tls});
+    let mut all = vec![gateway(json!([listener])), route("r", &[], json!([]))];
+    all.extend_from_slice(objects);
+    let found = gateway_words(&world(all), &[]);
+    assert_eq!(found[0], gateway_says);
+    // The route attaches, whatever the certificate is.
+    let expected: Vec<_> = ["secure routes=1", "Accepted=True(Accepted)"]
+        .into_iter()
+        .chain(listener_says.iter().copied())
+        .chain(["Conflicted=False(NoConflicts)"])
+        .collect();
+    assert_eq!(found[1], expected);
+}
+
+const SERVED: [&str; 2] = ["Accepted=True(Accepted)", "Programmed=True(Programmed)"];
+const CLOSED: [&str; 2] = [
+    "Accepted=True(Accepted)",
+    "Programmed=False(Invalid): no listener can be served; see their conditions",
+];
+
+#[test]
+fn a_listener_for_https_names_a_certificate_that_it_may_use() {
+    let refs = |refs: Value| json!({"certificateRefs": refs});
+    let secret = || tls_secret("shop", &["shop.test"]);
+    let programmed = [
+        "Programmed=True(Programmed)",
+        "ResolvedRefs=True(ResolvedRefs)",
+    ];
+    tls_case(
+        refs(json!([{"name": "shop"}])),
+        &[secret()],
+        &SERVED,
+        &programmed,
+    );
+
+    let mut broken = secret();
+    broken["data"]["tls.key"] = "bm8=".into();
+    let missing = "Secret default/shop does not exist, or is not of type kubernetes.io/tls";
+    let shop = || refs(json!([{"name": "shop"}]));
+    let kind =
+        |kind: &str, group: &str| refs(json!([{"name": "shop", "kind": kind, "group": group}]));
+    for (tls, objects, why) in [
+        (
+            json!({}),
+            vec![],
+            "an HTTPS listener needs tls.certificateRefs with a Secret of type kubernetes.io/tls",
+        ),
+        (shop(), vec![], missing),
+        (
+            shop(),
+            vec![broken],
+            "Secret default/shop cannot be used: tls.key holds no private key in PEM: no items found",
+        ),
+        (
+            kind("ConfigMap", ""),
+            vec![secret()],
+            "certificates of kind ConfigMap are not supported; use a Secret",
+        ),
+        (
+            kind("Secret", "example.com"),
+            vec![secret()],
+            "certificates of kind Secret.example.com are not supported; use a Secret",
+        ),
+    ] {
+        let says = [
+            format!("Programmed=False(Invalid): {why}"),
+            format!("ResolvedRefs=False(InvalidCertificateRef): {why}"),
+        ];
+        tls_case(
+            tls,
+            &objects,
+            &CLOSED,
+            &[says[0].as_str(), says[1].as_str()],
+        );
+    }
+}
+
+#[test]
+fn a_certificate_of_another_namespace_needs_a_grant_there() {
+    let mut secret = tls_secret("shop", &["shop.test"]);
+    secret["metadata"]["namespace"] = "vault".into();
+    let tls = || json!({"certificateRefs": [{"name": "shop", "namespace": "vault"}]});
+    let grant = |from: &str, to: Value| {
+        json!({"kind": "ReferenceGrant", "metadata": {"name": "g", "namespace": "vault"},
+               "spec": {"from": [{"group": "gateway.networking.k8s.io", "kind": from, "namespace": "default"}],
+                        "to": [to]}})
+    };
+    let granted = [
+        "Programmed=True(Programmed)",
+        "ResolvedRefs=True(ResolvedRefs)",
+    ];
+    for to in [
+        json!({"group": "", "kind": "Secret"}),
+        json!({"group": "", "kind": "Secret", "name": "shop"}),
+    ] {
+        tls_case(
+            tls(),
+            &[secret.clone(), grant("Gateway", to)],
+            &SERVED,
+            &granted,
+        );
+    }
+    let why = "Secret shop is in namespace vault, where no ReferenceGrant lets a Gateway of namespace default refer to it";
+    let refused = [
+        format!("Programmed=False(Invalid): {why}"),
+        format!("ResolvedRefs=False(RefNotPermitted): {why}"),
+    ];
+    let refused = [refused[0].as_str(), refused[1].as_str()];
+    let secrets = || json!({"group": "", "kind": "Secret"});
+    let mut elsewhere = grant("Gateway", secrets());
+    elsewhere["metadata"]["namespace"] = "default".into();
+    for grants in [
+        vec![],
+        vec![grant("HTTPRoute", secrets())],
+        vec![grant(
+            "Gateway",
+            json!({"group": "", "kind": "Secret", "name": "other"}),
+        )],
+        vec![grant("Gateway", json!({"group": "", "kind": "Service"}))],
+        vec![elsewhere],
+    ] {
+        let objects: Vec<_> = grants.into_iter().chain([secret.clone()]).collect();
+        tls_case(tls(), &objects, &CLOSED, &refused);
+    }
+}
+
+#[test]
+fn two_gateways_cannot_speak_different_protocols_on_one_port() {
+    let mut younger = gateway(
+        json!([{"name": "secure", "port": 80, "hostname": "a.b", "protocol": "HTTPS",
+        "tls": {"certificateRefs": [{"name": "shop"}]}}]),
+    );
+    younger["metadata"]["name"] = "younger".into();
+    younger["metadata"]["creationTimestamp"] = "2026-02-01T00:00:00Z".into();
+    let mut older = gateway(json!([{"name": "production", "port": 80}]));
+    older["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+    let plan = Plan::of(&world([younger, older, tls_secret("shop", &["a.b"])]));
+    let refused = &plan.gateways[1].listeners[0].verdict;
+    assert!(
+        matches!(refused, crate::plan::Verdict::Refused(refusal)
+            if refusal.message == "port 80 speaks HTTP for Gateway default/devops-lab; choose another port"),
+        "{refused:?}"
+    );
 }

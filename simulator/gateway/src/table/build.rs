@@ -10,10 +10,11 @@ use lab_context::Context;
 
 use super::{
     Backend, Backends, Choice, Entry, Filters, Hostname, Listener, Rule, Spread, Table, Target,
+    TlsPort,
 };
 use crate::metrics::{Labels, Metrics, Series};
 use crate::plan::{
-    BackendPlan, EndpointKey, Plan, RoutePlan, RulePlan, ServiceKey, Slices, Verdict, addresses,
+    BackendPlan, EndpointKey, Plan, RoutePlan, RulePlan, ServiceKey, Slices, addresses,
 };
 use crate::plane::{Endpoint, EndpointSet};
 use crate::world::World;
@@ -26,6 +27,7 @@ pub(crate) struct Registry {
     metrics: Arc<Metrics>,
     endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
     spreads: HashMap<(String, usize), Arc<Spread>>,
+    tls: HashMap<u16, TlsPort>,
 }
 
 impl Registry {
@@ -36,6 +38,7 @@ impl Registry {
             metrics,
             endpoints: HashMap::new(),
             spreads: HashMap::new(),
+            tls: HashMap::new(),
         }
     }
 
@@ -61,15 +64,36 @@ impl Registry {
         self.endpoints = endpoints;
         self.spreads = spreads;
         self.metrics.publish(series);
+        self.tls = self.tls(plan);
         let targets = targets
             .into_values()
             .map(|target| (target.name.clone(), target))
             .collect();
         Table {
             ports,
+            tls: self.tls.clone(),
             services,
             targets,
         }
+    }
+
+    /// The certificates of each HTTPS port. A port whose certificates did not change keeps
+    /// what it has, and with it the sessions that clients may resume.
+    fn tls(&self, plan: &Plan) -> HashMap<u16, TlsPort> {
+        let mut names: HashMap<u16, Vec<_>> = HashMap::new();
+        let listeners = plan.gateways.iter().flat_map(|gateway| &gateway.listeners);
+        for listener in listeners.filter(|listener| listener.is_open()) {
+            if let Some(tls) = &listener.tls {
+                let here = names.entry(listener.port).or_default();
+                here.push((listener.hostname.clone(), tls.certificates.clone()));
+            }
+        }
+        let keep = |(port, names)| {
+            let new = TlsPort::new(names);
+            let old = self.tls.get(&port).filter(|old| old.is_same(&new));
+            (port, old.cloned().unwrap_or(new))
+        };
+        names.into_iter().map(keep).collect()
     }
 }
 
@@ -88,9 +112,8 @@ impl Build<'_> {
         let mut ports: HashMap<u16, Vec<Listener>> = HashMap::new();
         for (at, gateway) in plan.gateways.iter().enumerate() {
             for (position, listener) in gateway.listeners.iter().enumerate() {
-                match listener.verdict {
-                    Verdict::Served => {}
-                    Verdict::Conflicted(_) | Verdict::Refused(_) => continue,
+                if !listener.is_open() {
+                    continue;
                 }
                 let routes = attached
                     .get(&(at, position))

@@ -35,6 +35,17 @@ pub(crate) struct Redirect {
     pub(crate) status: StatusCode,
 }
 
+/// Where a request came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin<'a> {
+    /// True over TLS.
+    pub(crate) secure: bool,
+    /// Without the port.
+    pub(crate) host: &'a str,
+    /// Port of the listener.
+    pub(crate) port: u16,
+}
+
 /// Another host or path for the backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Rewrite {
@@ -188,15 +199,19 @@ impl Redirect {
         })
     }
 
-    /// The `Location` for a request that came to `host` on the listener's `port`. Where the
-    /// redirect names a scheme but no port, the scheme's own port is meant.
-    pub(crate) fn location(&self, host: &str, port: u16, uri: &http::Uri, prefix: usize) -> String {
-        let scheme = self.scheme.as_deref().unwrap_or("http");
+    /// The `Location` for a request that came to `origin`. Where the redirect names a scheme
+    /// but no port, the scheme's own port is meant.
+    pub(crate) fn location(&self, origin: Origin<'_>, uri: &http::Uri, prefix: usize) -> String {
+        let here = if origin.secure { "https" } else { "http" };
+        let scheme = self.scheme.as_deref().unwrap_or(here);
         let usual = if scheme == "https" { 443 } else { 80 };
-        let port = self
-            .port
-            .unwrap_or(if self.scheme.is_some() { usual } else { port });
-        let host = self.hostname.as_deref().unwrap_or(host);
+        let same = if self.scheme.is_some() {
+            usual
+        } else {
+            origin.port
+        };
+        let port = self.port.unwrap_or(same);
+        let host = self.hostname.as_deref().unwrap_or(origin.host);
         let path = match &self.path {
             Some(edit) => edit.apply(uri.path(), prefix),
             None => uri.path().to_owned(),
@@ -298,7 +313,12 @@ mod tests {
     fn redirects(spec: Value, expected: &str) {
         let redirect = Redirect::parse(&serde_json::from_value(spec).unwrap()).unwrap();
         let uri = "/foo/bar?x=1".parse().unwrap();
-        assert_eq!(redirect.location("example.com", 8080, &uri, 4), expected);
+        let origin = Origin {
+            secure: false,
+            host: "example.com",
+            port: 8080,
+        };
+        assert_eq!(redirect.location(origin, &uri, 4), expected);
     }
 
     #[test]
@@ -353,12 +373,11 @@ mod tests {
 
     #[test]
     fn filters_that_are_not_served_are_refused_by_name() {
-        let mirror =
-            json!([{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "x"}}}]);
-        let error = filters(mirror).unwrap_err();
+        let custom = json!([{"type": "ExtensionRef", "extensionRef": {"name": "x"}}]);
+        let error = filters(custom).unwrap_err();
         assert_eq!(
             error,
-            FilterError::Unsupported("filter RequestMirror is not supported".into())
+            FilterError::Unsupported("filter ExtensionRef is not supported".into())
         );
 
         let both = json!([{"type": "RequestRedirect", "requestRedirect": {}},

@@ -6,6 +6,7 @@ mod hostname;
 mod matcher;
 mod spread;
 mod time;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,12 @@ use std::sync::Arc;
 use http::request::Parts;
 
 pub(crate) use build::Registry;
-pub(crate) use filters::{FilterError, Filters};
+pub(crate) use filters::{FilterError, Filters, Origin};
 pub(crate) use hostname::{Hostname, host_of};
 pub(crate) use matcher::Matcher;
 pub(crate) use spread::Spread;
 pub(crate) use time::parse as duration;
+pub(crate) use tls::TlsPort;
 
 use crate::metrics::Series;
 use crate::plan::{Refusal, Timeouts};
@@ -31,6 +33,8 @@ use crate::plane::EndpointSet;
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     ports: HashMap<u16, Vec<Listener>>,
+    /// The ports that speak TLS.
+    tls: HashMap<u16, TlsPort>,
     services: HashMap<SocketAddr, Arc<Target>>,
     /// Every target in use, by name.
     targets: HashMap<String, Arc<Target>>,
@@ -129,6 +133,11 @@ impl Table {
                 prefix: matched.prefix,
             })
         })
+    }
+
+    /// How a connection to this port begins, where it is one for HTTPS.
+    pub(crate) fn tls(&self, port: u16) -> Option<&TlsPort> {
+        self.tls.get(&port)
     }
 
     /// The Service that has this address.
