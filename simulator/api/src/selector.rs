@@ -10,13 +10,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(Vec<Requirement>);
 
+/// One clause of a [`Selector`]: a label's key, and what its value must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Requirement {
+pub enum Requirement {
+    /// One of these.
     In(String, Vec<String>),
+    /// None of these, or there is no such label.
     NotIn(String, Vec<String>),
+    /// Anything.
     Exists(String),
+    /// There is no such label.
     DoesNotExist(String),
+    /// A greater whole number.
     Greater(String, i64),
+    /// A smaller whole number.
     Less(String, i64),
 }
 
@@ -86,6 +93,12 @@ impl Selector {
     /// As [`Selector::matches`], for labels kept in another shape.
     pub fn matches_with<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| requirement.holds(&label))
+    }
+
+    /// Every clause, for those who select something other than labels of objects.
+    #[must_use]
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.0
     }
 
     /// True where there is no requirement, so that everything matches.

@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::legacy_autoscaling;
+use crate::metrics::{self, Virtual};
 use crate::resources::{ResourceDef, Scope, Subresource};
 use crate::respond;
 use crate::server::Server;
@@ -124,9 +126,34 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
         })
 }
 
+/// Groups and versions that are served without being stored, each with its kinds.
+fn virtual_groups(server: &Server) -> Vec<(&'static str, &'static str, Vec<Virtual>)> {
+    let mut groups = legacy_autoscaling::groups(server);
+    groups.extend(metrics::groups(server));
+    groups
+}
+
+/// Every group and version, stored ones first.
+fn group_versions(server: &Server) -> Vec<(&str, &str)> {
+    let mut all = server.catalog.group_versions();
+    all.extend(
+        virtual_groups(server)
+            .into_iter()
+            .map(|(group, version, _)| (group, version)),
+    );
+    all
+}
+
+/// The kinds of a group and version that are not stored; `None` where it has none such.
+fn virtual_kinds(server: &Server, group: &str, version: &str) -> Option<Vec<Virtual>> {
+    let mut groups = virtual_groups(server).into_iter();
+    let found = groups.find(|found| found.0 == group && found.1 == version);
+    found.map(|(_, _, kinds)| kinds)
+}
+
 fn group_names(server: &Server, wanted: impl Fn(&str) -> bool) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
-    for (group, _) in server.catalog.group_versions() {
+    for (group, _) in group_versions(server) {
         if wanted(group) && !names.contains(&group) {
             names.push(group);
         }
@@ -135,7 +162,7 @@ fn group_names(server: &Server, wanted: impl Fn(&str) -> bool) -> Vec<&str> {
 }
 
 fn versions<'a>(server: &'a Server, wanted: &str) -> Vec<&'a str> {
-    let pairs = server.catalog.group_versions();
+    let pairs = group_versions(server);
     let of_group = pairs.into_iter().filter(|(group, _)| *group == wanted);
     of_group.map(|(_, version)| version).collect()
 }
@@ -174,9 +201,12 @@ fn aggregated(server: &Server, wanted: impl Fn(&str) -> bool) -> Response {
 
 fn discovered_version(server: &Server, group: &str, version: &str) -> Value {
     let definitions = server.catalog.of(group, version);
-    let resources: Vec<Value> = definitions
+    let stored = definitions
         .into_iter()
-        .map(|definition| discovered(definition))
+        .map(|definition| discovered(definition));
+    let others = virtual_kinds(server, group, version).unwrap_or_default();
+    let resources: Vec<Value> = stored
+        .chain(others.iter().map(discovered_virtual))
         .collect();
     json!({ "version": version, "freshness": "Current", "resources": resources })
 }
@@ -220,6 +250,28 @@ fn discovered(definition: &ResourceDef) -> Value {
     resource
 }
 
+fn discovered_virtual(kind: &Virtual) -> Value {
+    json!({
+        "resource": kind.plural,
+        "responseKind": { "group": kind.group, "version": kind.version, "kind": kind.kind },
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "shortNames": kind.short_names,
+        "verbs": kind.verbs,
+    })
+}
+
+fn listed_virtual(kind: &Virtual) -> Value {
+    json!({
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "shortNames": kind.short_names,
+        "verbs": kind.verbs,
+    })
+}
+
 fn api_group(server: &Server, group: &str) -> Value {
     let versions: Vec<Value> = versions(server, group)
         .into_iter()
@@ -230,13 +282,19 @@ fn api_group(server: &Server, group: &str) -> Value {
 
 fn resource_list(server: &Server, group: &str, version: &str) -> Response {
     let definitions = server.catalog.of(group, version);
-    let Some(first) = definitions.first() else {
+    let others = virtual_kinds(server, group, version);
+    if definitions.is_empty() && others.is_none() {
         return ApiError::NoSuchPath.into_response();
+    }
+    let group_version = match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
     };
-    let group_version = first.api_version();
-    let resources: Vec<Value> = definitions
+    let stored = definitions
         .into_iter()
-        .flat_map(|definition| listed(definition))
+        .flat_map(|definition| listed(definition));
+    let resources: Vec<Value> = stored
+        .chain(others.iter().flatten().map(listed_virtual))
         .collect();
     let body = json!({
         "kind": "APIResourceList",

@@ -31,7 +31,9 @@ mod discovery;
 mod error;
 mod facts;
 mod handlers;
+mod legacy_autoscaling;
 mod metadata;
+mod metrics;
 mod negotiate;
 mod node_connection;
 mod object;
@@ -51,5 +53,9 @@ mod write;
 pub mod resources;
 pub mod validation;
 
+pub use metrics::{
+    ExternalValue, Measured, NodeUsage, ObjectQuestion, ObjectValue, PodUsage, SeriesSource,
+    SourceError, Usage, UsageSource,
+};
 pub use node_connection::{LogRequest, NodeConnection, NodeConnectionError};
 pub use server::{ApiServer, ApiServerConfig, BootstrapError, Version};

@@ -15,6 +15,7 @@ use lab_api::hash::fnv32a;
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
+use crate::legacy_autoscaling;
 use crate::resources::ResourceDef;
 use crate::respond;
 use crate::server::Server;
@@ -33,7 +34,9 @@ pub(crate) async fn v2() -> Response {
 /// `/openapi/v3`
 pub(crate) async fn index(State(server): State<Arc<Server>>) -> Response {
     let mut paths = Map::new();
-    for (group, version) in server.catalog.group_versions() {
+    let legacy = legacy_autoscaling::groups(&server);
+    let legacy = legacy.iter().map(|(group, version, _)| (*group, *version));
+    for (group, version) in server.catalog.group_versions().into_iter().chain(legacy) {
         let path = if group.is_empty() {
             format!("api/{version}")
         } else {
@@ -64,7 +67,7 @@ pub(crate) async fn document(
 }
 
 fn answer(server: &Server, group: &str, version: &str, headers: &HeaderMap) -> Response {
-    if server.catalog.of(group, version).is_empty() {
+    if documented(server, group, version).is_empty() {
         return ApiError::NoSuchPath.into_response();
     }
     let text = text(server, group, version);
@@ -95,12 +98,20 @@ fn hash(text: &str) -> String {
     format!("{:08x}", fnv32a(text.as_bytes()))
 }
 
+/// The kinds of a group and version, also where they are another version of a stored one.
+fn documented(server: &Server, group: &str, version: &str) -> Vec<Arc<ResourceDef>> {
+    let stored = server.catalog.of(group, version).into_iter().cloned();
+    stored
+        .chain(legacy_autoscaling::definition(server, group, version))
+        .collect()
+}
+
 fn text(server: &Server, group: &str, version: &str) -> String {
     let mut paths = Map::new();
-    for definition in server.catalog.of(group, version) {
+    for definition in documented(server, group, version) {
         paths.insert(
-            path(definition),
-            json!({ "patch": patch_operation(definition) }),
+            path(&definition),
+            json!({ "patch": patch_operation(&definition) }),
         );
     }
     let info = json!({ "title": "Kubernetes", "version": server.version.git_version });

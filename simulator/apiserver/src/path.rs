@@ -55,7 +55,7 @@ pub(crate) fn parse(path: &str) -> Option<ResourcePath> {
 
 /// Percent-decodes a segment; `None` where that is not UTF-8 or hides a slash, which could
 /// otherwise reach into another namespace.
-fn decode(segment: &str) -> Option<String> {
+pub(crate) fn decode(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

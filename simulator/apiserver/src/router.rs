@@ -16,6 +16,8 @@ use crate::call::Call;
 use crate::discovery;
 use crate::error::ApiError;
 use crate::handlers;
+use crate::legacy_autoscaling;
+use crate::metrics;
 use crate::openapi;
 use crate::respond;
 use crate::reviews;
@@ -55,20 +57,32 @@ async fn resource(State(server): State<Arc<Server>>, request: Request) -> Respon
 }
 
 async fn answer(server: &Arc<Server>, request: Request) -> Result<Response, ApiError> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    if let Some(answer) = metrics::answer(server, &method, &uri).await {
+        return answer;
+    }
+    if legacy_autoscaling::is_meant(&request) {
+        return legacy_autoscaling::answer(server, request).await;
+    }
     let call = Call::read(&server.catalog, request).await?;
+    dispatch(server, &call).await
+}
+
+/// Answers a request that was read.
+pub(crate) async fn dispatch(server: &Arc<Server>, call: &Call) -> Result<Response, ApiError> {
     tracing::trace!(method = %call.method, kind = %call.definition.kind, key = call.key());
     if let Some(part) = call.subresource {
-        return handlers::subresource(server, &call, part).await;
+        return handlers::subresource(server, call, part).await;
     }
     match (call.method.clone(), call.name.is_some()) {
-        (Method::GET, _) if call.query.flag("watch") => handlers::watch(server, &call),
-        (Method::GET, true) => handlers::get(server, &call),
-        (Method::GET, false) => handlers::list(server, &call),
-        (Method::POST, false) => handlers::create(server, &call).await,
-        (Method::PUT, true) => handlers::update(server, &call).await,
-        (Method::PATCH, true) => handlers::patch(server, &call).await,
-        (Method::DELETE, true) => handlers::delete(server, &call).await,
-        (Method::DELETE, false) => handlers::delete_collection(server, &call).await,
+        (Method::GET, _) if call.query.flag("watch") => handlers::watch(server, call),
+        (Method::GET, true) => handlers::get(server, call),
+        (Method::GET, false) => handlers::list(server, call),
+        (Method::POST, false) => handlers::create(server, call).await,
+        (Method::PUT, true) => handlers::update(server, call).await,
+        (Method::PATCH, true) => handlers::patch(server, call).await,
+        (Method::DELETE, true) => handlers::delete(server, call).await,
+        (Method::DELETE, false) => handlers::delete_collection(server, call).await,
         _ => Err(ApiError::MethodNotAllowed),
     }
 }

@@ -1,7 +1,7 @@
 //! The server as its owner sees it, and the state that all handlers share.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use lab_context::Context;
@@ -13,6 +13,7 @@ use crate::bootstrap;
 use crate::catalog::Catalog;
 use crate::error::ApiError;
 use crate::facts::RecentFacts;
+use crate::metrics::{SeriesSource, UsageSource};
 use crate::node_connection::NodeConnection;
 use crate::resources::{self, ResourceDef};
 use crate::router;
@@ -84,10 +85,23 @@ impl ApiServer {
             version,
             facts: RecentFacts::default(),
             stop,
+            usage: OnceLock::new(),
+            series: OnceLock::new(),
         };
         Self {
             server: Arc::new(server),
         }
+    }
+
+    /// Serves `metrics.k8s.io` from now on. Its source usually needs a client of this server, so
+    /// it comes after the server.
+    pub fn serve_usage(&self, source: Arc<dyn UsageSource>) {
+        let _ = self.server.usage.set(source);
+    }
+
+    /// Serves `custom.metrics.k8s.io` and `external.metrics.k8s.io` from now on.
+    pub fn serve_series(&self, source: Arc<dyn SeriesSource>) {
+        let _ = self.server.series.set(source);
     }
 
     /// Creates the namespaces that every cluster has, where they are missing.
@@ -122,4 +136,6 @@ pub(crate) struct Server {
     pub(crate) version: Version,
     pub(crate) facts: RecentFacts,
     pub(crate) stop: CancellationToken,
+    pub(crate) usage: OnceLock<Arc<dyn UsageSource>>,
+    pub(crate) series: OnceLock<Arc<dyn SeriesSource>>,
 }

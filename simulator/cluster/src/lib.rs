@@ -25,6 +25,7 @@ pub mod roles;
 pub mod serve;
 pub mod status;
 pub mod traffic;
+mod usage;
 
 mod node_connection;
 

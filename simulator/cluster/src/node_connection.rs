@@ -1,12 +1,12 @@
-//! How the API server reaches a node's agent for logs: over HTTP at the address in the Node's
+//! How the API server reaches a node's agent for logs and use of resources: over HTTP at the address in the Node's
 //! status, or directly where the agent lives in the same process.
 
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 use lab_apiserver::{LogRequest, NodeConnection, NodeConnectionError};
 use lab_engine::LogOptions;
-use lab_node::{AgentHandle, LogError, LogQuery};
+use lab_node::{AgentHandle, LogError, LogQuery, Summary};
 use tokio::net::TcpStream;
 
 /// Limit on connecting to a node: one that is cut off must not hold a student's terminal.
@@ -73,7 +73,19 @@ impl Nodes {
         Ok(format!("{}:{port}", ip.address))
     }
 
-    async fn remote(&self, node: &str, query: &LogQuery) -> Result<LogStream, NodeConnectionError> {
+    /// The agent of the nodes that live in this process.
+    pub(crate) fn local(&self) -> Option<&AgentHandle> {
+        self.local.get()
+    }
+
+    /// What a node's pods use.
+    pub(crate) async fn summary(&self, node: &str) -> Result<Summary, NodeConnectionError> {
+        let stream = self.remote(node, "/stats/summary").await?;
+        let parts: Vec<Bytes> = stream.try_collect().await?;
+        serde_json::from_slice(&parts.concat()).map_err(|error| lost(node, error))
+    }
+
+    async fn remote(&self, node: &str, path: &str) -> Result<LogStream, NodeConnectionError> {
         let address = self.address(node).await?;
         let connect = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(&address)).await;
         let stream = connect
@@ -83,7 +95,7 @@ impl Nodes {
             .await
             .map_err(|error| unreachable(node, error))?;
         tokio::spawn(connection);
-        let request = http::Request::get(path_of(query))
+        let request = http::Request::get(path)
             .header(http::header::HOST, &address)
             .header(
                 http::header::AUTHORIZATION,
@@ -137,7 +149,7 @@ impl NodeConnection for Nodes {
                     .map(move |part| part.map_err(|error| lost(&name, error)))
                     .boxed()
             }
-            None => self.remote(node, &query).await?,
+            None => self.remote(node, &path_of(&query)).await?,
         };
         Ok(match limit {
             Some(limit) => cut(stream, limit),

@@ -30,6 +30,7 @@ mod endpoint;
 mod endpoint_slice;
 mod event_expiry;
 mod garbage_collector;
+mod horizontal_pod_autoscaler;
 mod namespace;
 mod node_lifecycle;
 mod patch;
@@ -85,6 +86,7 @@ pub const ALL: &[ControllerDef] = &[
     endpoint_slice::DEF,
     event_expiry::DEF,
     garbage_collector::DEF,
+    horizontal_pod_autoscaler::DEF,
     namespace::DEF,
     node_lifecycle::DEF,
     pod_garbage_collector::DEF,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Endpoints, Namespace, Node, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub config: ControllersConfig,
     pub context: Context,
     pub stop: CancellationToken,
+    pub autoscalers: Arc<Cache<HorizontalPodAutoscaler>>,
     pub deployments: Arc<Cache<Deployment>>,
     pub endpoint_slices: Arc<Cache<EndpointSlice>>,
     pub endpoints: Arc<Cache<Endpoints>>,
@@ -74,6 +76,7 @@ impl Shared {
             config,
             context,
             stop,
+            autoscalers: Cache::new(),
             deployments: Cache::new(),
             endpoint_slices: Cache::new(),
             endpoints: Cache::new(),
@@ -89,6 +92,7 @@ impl Shared {
 
     /// Starts one watch per kind.
     pub(crate) fn follow_all(&self, tasks: &TaskTracker) {
+        self.follow(&self.autoscalers, tasks);
         self.follow(&self.deployments, tasks);
         self.follow(&self.endpoint_slices, tasks);
         self.follow(&self.endpoints, tasks);
@@ -113,6 +117,7 @@ impl Shared {
     /// Deployment whose ReplicaSets are not yet known looks like one that has none.
     pub(crate) async fn synced(&self) {
         let waits: Vec<BoxFuture<'_, ()>> = vec![
+            self.autoscalers.synced().boxed(),
             self.deployments.synced().boxed(),
             self.endpoint_slices.synced().boxed(),
             self.endpoints.synced().boxed(),

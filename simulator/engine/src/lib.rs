@@ -12,7 +12,7 @@ mod events;
 pub mod process;
 pub mod simulated;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -219,6 +219,15 @@ pub struct ContainerStats {
     pub memory_bytes: u64,
 }
 
+/// What a container that does not really run is said to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SimulatedUsage {
+    /// CPU in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+}
+
 /// Why an engine could not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -352,6 +361,39 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Resources used by a running container.
     async fn stats(&self, container: &ContainerId) -> Result<ContainerStats, EngineError>;
+
+    /// Resources used by several running containers; what is gone is left out. Engines that can
+    /// answer for all of them in one look do so.
+    async fn list_stats(
+        &self,
+        containers: &[ContainerId],
+    ) -> Result<HashMap<ContainerId, ContainerStats>, EngineError> {
+        let asked = containers.iter().map(async |id| (id, self.stats(id).await));
+        let mut all = HashMap::with_capacity(containers.len());
+        for (id, answer) in futures::future::join_all(asked).await {
+            match answer {
+                Ok(stats) => {
+                    all.insert(id.clone(), stats);
+                }
+                Err(EngineError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// What a container of this pod is scripted to use, for engines whose pods do not really
+    /// run; `None` where nobody scripted it. `sharers` counts the running pods with the same
+    /// labels, among which a load is shared.
+    fn simulated_usage(
+        &self,
+        pod: &SandboxConfig,
+        container: &str,
+        sharers: usize,
+    ) -> Option<SimulatedUsage> {
+        let _ = (pod, container, sharers);
+        None
+    }
 
     /// True where pods have no reachable address (simulated): the agent then asks
     /// [`Engine::simulated_probe`] instead of connecting.

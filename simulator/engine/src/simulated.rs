@@ -26,8 +26,13 @@ use crate::addresses::PodNetwork;
 use crate::events::EventBus;
 use crate::{
     ContainerConfig, ContainerId, ContainerState, ContainerStats, Engine, EngineError, EngineEvent,
-    ExecOutput, Image, LogOptions, SandboxConfig, SandboxId, SandboxStatus,
+    ExecOutput, Image, LogOptions, SandboxConfig, SandboxId, SandboxStatus, SimulatedUsage,
 };
+
+/// Says what a container of a pod uses now, given the number of running pods that share its
+/// labels (and so its load); `None` leaves it to the pod's annotations.
+pub type UsageScript =
+    Arc<dyn Fn(&SandboxConfig, &str, usize) -> Option<SimulatedUsage> + Send + Sync>;
 
 /// Exit code of what was killed: 128 + SIGKILL.
 const KILLED: i32 = 137;
@@ -80,6 +85,7 @@ struct Shared {
     context: Context,
     events: EventBus,
     state: Mutex<State>,
+    usage: Mutex<Option<UsageScript>>,
 }
 
 fn not_found(id: &ContainerId) -> EngineError {
@@ -97,8 +103,18 @@ impl SimulatedEngine {
                 context,
                 events: EventBus::new(),
                 state: Mutex::new(state),
+                usage: Mutex::new(None),
             }),
         }
+    }
+
+    /// Scripts what containers use from now on, in place of an earlier script.
+    pub fn script_usage(&self, script: UsageScript) {
+        *self
+            .shared
+            .usage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(script);
     }
 
     /// What the death of a node does to its pods: every sandbox that `was_there` says was on it
@@ -385,6 +401,21 @@ impl Engine for SimulatedEngine {
             }
             None => Err(not_found(id)),
         }
+    }
+
+    fn simulated_usage(
+        &self,
+        pod: &SandboxConfig,
+        container: &str,
+        sharers: usize,
+    ) -> Option<SimulatedUsage> {
+        let script = self
+            .shared
+            .usage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        script.and_then(|script| script(pod, container, sharers))
     }
 
     fn pods_are_simulated(&self) -> bool {

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{AgentConfig, NodeSpec};
 use crate::handle::AgentHandle;
 use crate::probe::Verdicts;
+use crate::stats::Windows;
 use crate::sync::{Outcome, PodMemory};
 use crate::{registration, server};
 
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) writes: Semaphore,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    pub(crate) windows: tokio::sync::Mutex<Windows>,
     pods: Mutex<Pods>,
     listed: watch::Sender<bool>,
 }
@@ -98,6 +100,7 @@ impl Agent {
             writes: Semaphore::new(CONCURRENT_WRITES),
             stop,
             tasks: TaskTracker::new(),
+            windows: tokio::sync::Mutex::default(),
             pods: Mutex::default(),
             listed: watch::Sender::new(false),
         };
@@ -354,6 +357,15 @@ impl Shared {
             pod.namespace().as_deref() == Some(namespace) && pod.name_any() == name
         };
         pods.by_uid.values().find(named).cloned()
+    }
+
+    /// Every pod as last seen.
+    pub(crate) fn all_pods(&self) -> Vec<Arc<Pod>> {
+        self.pods()
+            .by_uid
+            .values()
+            .map(|entry| entry.pod())
+            .collect()
     }
 
     /// Compares the engine's sandboxes with the pods: adopts, removes orphans, wakes everybody.

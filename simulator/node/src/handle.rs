@@ -1,4 +1,4 @@
-//! Answers for the logs of this agent's pods, over HTTP or in-process.
+//! Answers for the logs and the use of this agent's pods, over HTTP or in-process.
 
 use std::sync::Arc;
 
@@ -8,8 +8,10 @@ use k8s_openapi::api::core::v1::Pod;
 use lab_engine::{ContainerStatus, EngineError, LogOptions, SandboxStatus};
 
 use crate::agent::Shared;
+use crate::stats;
+use crate::summary::Summary;
 
-/// Reads what the agent's containers wrote; cheap to clone.
+/// Reads what the agent's containers wrote and what they use; cheap to clone.
 #[derive(Clone)]
 pub struct AgentHandle {
     shared: Arc<Shared>,
@@ -81,6 +83,16 @@ impl AgentHandle {
             .logs(&run.id, options)
             .await
             .map_err(LogError::Engine)
+    }
+
+    /// What the agent's pods use now, of one namespace or of all. CPU is a rate over the time
+    /// since the question before, so a container appears with the second one (or with the first
+    /// where it has only just started).
+    ///
+    /// # Errors
+    /// Where the engine cannot say what it runs.
+    pub async fn summary(&self, namespace: Option<&str>) -> Result<Summary, EngineError> {
+        stats::summary(&self.shared, namespace).await
     }
 
     async fn sandbox(&self, uid: &str) -> Result<Option<SandboxStatus>, EngineError> {

@@ -17,10 +17,16 @@ mod plan;
 mod probe;
 mod registration;
 mod server;
+mod stats;
 mod status;
+mod summary;
 mod sync;
 mod volumes;
 
 pub use agent::Agent;
 pub use config::{AgentConfig, Listen, NodeSpec};
 pub use handle::{AgentHandle, LogError, LogQuery};
+pub use summary::{
+    ContainerStats, CpuStats, MemoryStats, NodeStats, PodReference, PodStats, SIMULATED_CPU,
+    SIMULATED_LOAD, SIMULATED_MEMORY, Summary,
+};

@@ -1,4 +1,4 @@
-//! The agent's HTTP server: the API server reads logs here.
+//! The agent's HTTP server: the API server reads logs and the use of resources here.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,6 +44,7 @@ pub(crate) async fn start(
     });
     let router = Router::new()
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs))
+        .route("/stats/summary", get(summary))
         .with_state(handle)
         .layer(authorized);
     let stop = stop.clone();
@@ -118,5 +119,12 @@ async fn logs(
         Err(LogError::Engine(error)) => {
             (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
         }
+    }
+}
+
+async fn summary(State(handle): State<AgentHandle>) -> Response {
+    match handle.summary(None).await {
+        Ok(summary) => axum::Json(summary).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

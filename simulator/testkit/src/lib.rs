@@ -7,3 +7,5 @@ pub mod engine_contract;
 pub mod helper;
 #[cfg(feature = "cluster")]
 pub mod test_cluster;
+#[cfg(feature = "cluster")]
+mod usage;

@@ -17,6 +17,8 @@ use lab_store::Store;
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::usage::AgentUsage;
+
 /// How long [`TestCluster::eventually`] waits, in the cluster's own time.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// Pause between two looks, in the cluster's own time.
@@ -30,6 +32,10 @@ pub struct TestCluster {
     pub store: Store,
     /// The cluster's clock.
     pub context: Context,
+    /// The API server, for what a test supplies to it later.
+    pub server: ApiServer,
+    /// The engine, for what its pods are scripted to use.
+    pub engine: SimulatedEngine,
     _guard: DropGuard,
 }
 
@@ -49,8 +55,8 @@ impl TestCluster {
             context: context.clone(),
             stop: stop.clone(),
         };
-        let router = ApiServer::new(store.clone(), config).router();
-        let client = kube::Client::new(router, "default");
+        let server = ApiServer::new(store.clone(), config);
+        let client = kube::Client::new(server.router(), "default");
         bootstrap(&client, &BootstrapConfig::default())
             .await
             .expect("an empty store takes the first objects");
@@ -63,11 +69,12 @@ impl TestCluster {
         };
         let agent = Agent::new(
             client.clone(),
-            Arc::new(engine),
+            Arc::new(engine.clone()),
             agent,
             context.clone(),
             stop.clone(),
         );
+        server.serve_usage(Arc::new(AgentUsage(agent.handle())));
         tokio::spawn(agent.run());
         tokio::spawn(lab_controllers::run(
             client.clone(),
@@ -84,6 +91,8 @@ impl TestCluster {
             client,
             store,
             context,
+            server,
+            engine,
             _guard: stop.drop_guard(),
         }
     }

@@ -78,6 +78,8 @@ pub(super) fn message(api_version: &str, kind: &str) -> Option<&'static Message>
         ("v1", "Service") => &SERVICE,
         ("v1", "Pod") => &POD,
         ("apps/v1", "Deployment") => &DEPLOYMENT,
+        ("autoscaling/v1", "HorizontalPodAutoscaler") => &AUTOSCALER_V1,
+        ("autoscaling/v2", "HorizontalPodAutoscaler") => &AUTOSCALER_V2,
         _ => return None,
     };
     Some(message)
@@ -183,6 +185,63 @@ static LABEL_SELECTOR: Message = Message(&[
             field(1, "key", Text),
             field(2, "operator", Text),
             field(3, "values", Texts),
+        ])),
+    ),
+]);
+
+static SCALE_TARGET: Message = Message(&[
+    field(1, "kind", Text),
+    field(2, "name", Text),
+    field(3, "apiVersion", Text),
+]);
+
+/// What `kubectl autoscale` sends until 1.32.
+static AUTOSCALER_V1: Message = Message(&[
+    field(1, "metadata", One(&OBJECT_META)),
+    field(
+        2,
+        "spec",
+        One(&Message(&[
+            field(1, "scaleTargetRef", One(&SCALE_TARGET)),
+            field(2, "minReplicas", OptionalNumber),
+            field(3, "maxReplicas", Number),
+            field(4, "targetCPUUtilizationPercentage", OptionalNumber),
+        ])),
+    ),
+]);
+
+/// What it sends since: resource metrics only.
+static AUTOSCALER_V2: Message = Message(&[
+    field(1, "metadata", One(&OBJECT_META)),
+    field(
+        2,
+        "spec",
+        One(&Message(&[
+            field(1, "scaleTargetRef", One(&SCALE_TARGET)),
+            field(2, "minReplicas", OptionalNumber),
+            field(3, "maxReplicas", Number),
+            field(4, "metrics", Many(&METRIC_SPEC)),
+        ])),
+    ),
+]);
+
+static METRIC_SPEC: Message = Message(&[
+    field(1, "type", Text),
+    field(
+        4,
+        "resource",
+        One(&Message(&[
+            field(1, "name", Text),
+            field(
+                2,
+                "target",
+                One(&Message(&[
+                    field(1, "type", Text),
+                    field(2, "value", Quantity),
+                    field(3, "averageValue", Quantity),
+                    field(4, "averageUtilization", OptionalNumber),
+                ])),
+            ),
         ])),
     ),
 ]);

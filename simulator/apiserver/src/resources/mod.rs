@@ -20,6 +20,7 @@ mod gateways;
 #[cfg(test)]
 mod golden;
 mod grpcroutes;
+mod horizontalpodautoscalers;
 mod httproutes;
 mod keys;
 mod leases;
@@ -89,6 +90,7 @@ pub fn all() -> Vec<ResourceDef> {
         analysistemplates::definition(),
         analysistemplates::cluster_definition(),
         referencegrants::definition(),
+        horizontalpodautoscalers::definition(),
     ]
 }
 

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::{ControlPlaneRole, context};
 use crate::node_connection::Nodes;
 use crate::serve::{require_token, serve_tls, tls};
+use crate::usage::UsageSampler;
 
 /// Opens the store, starts everything and answers a client that needs no socket.
 pub(super) async fn start(
@@ -41,9 +42,16 @@ pub(super) async fn start(
         context: context.clone(),
         stop: stop.clone(),
     };
-    let router = ApiServer::new(store, config).router();
+    let server = ApiServer::new(store, config);
+    let router = server.router();
     let client = kube::Client::new(router.clone(), "default");
     nodes.set_client(client.clone());
+    let usage = Arc::new(UsageSampler::new(
+        client.clone(),
+        Arc::clone(&nodes),
+        context.clone(),
+    ));
+    server.serve_usage(usage.clone());
     let bootstrap = BootstrapConfig {
         production_port: role.gateway_ports.0,
         test_port: role.gateway_ports.1,
@@ -66,7 +74,10 @@ pub(super) async fn start(
         context.clone(),
         stop.clone(),
     ));
-    if !role.simulated_nodes.is_empty() {
+    if role.simulated_nodes.is_empty() {
+        let stop = stop.clone();
+        parts.spawn(async move { usage.run(stop).await });
+    } else {
         start_simulated(&role.simulated_nodes, &nodes, &client, context, parts, stop);
     }
     Ok(client)

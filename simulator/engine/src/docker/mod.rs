@@ -215,6 +215,13 @@ impl Engine for DockerEngine {
         self.shared.stats(container).await
     }
 
+    async fn list_stats(
+        &self,
+        containers: &[ContainerId],
+    ) -> Result<HashMap<ContainerId, ContainerStats>, EngineError> {
+        self.shared.list_stats(containers).await
+    }
+
     fn events(&self) -> BoxStream<'static, EngineEvent> {
         events::stream(Arc::clone(&self.shared))
     }

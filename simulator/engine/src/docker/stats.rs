@@ -4,6 +4,7 @@
 //! sees its pods' processes in its own `/proc`, because they share its PID namespace: there it
 //! costs microseconds. The daemon is asked only where `/proc` shows nothing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -26,6 +27,35 @@ impl Shared {
             Some(stats) => Ok(stats),
             None => self.ask_daemon(container).await,
         }
+    }
+
+    /// The same for several containers, from one look at `/proc`; the daemon is asked about all
+    /// that are not seen there at once.
+    pub(super) async fn list_stats(
+        &self,
+        containers: &[ContainerId],
+    ) -> Result<HashMap<ContainerId, ContainerStats>, EngineError> {
+        let ids: Vec<String> = containers.iter().map(|id| id.0.clone()).collect();
+        let mut all = tokio::task::spawn_blocking(move || all_from_proc(Path::new("/proc"), &ids))
+            .await
+            .map_err(|error| EngineError::runtime("reading /proc", error))?;
+        let unseen: Vec<&ContainerId> = containers
+            .iter()
+            .filter(|id| !all.contains_key(id))
+            .collect();
+        let asked = unseen
+            .into_iter()
+            .map(async |id| (id, self.ask_daemon(id).await));
+        for (id, answer) in futures::future::join_all(asked).await {
+            match answer {
+                Ok(stats) => {
+                    all.insert(id.clone(), stats);
+                }
+                Err(EngineError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     async fn ask_daemon(&self, container: &ContainerId) -> Result<ContainerStats, EngineError> {
@@ -62,8 +92,14 @@ impl Shared {
 
 /// Adds up the processes whose control group names the container; `None` where there are none.
 fn from_proc(proc: &Path, container: &str) -> Option<ContainerStats> {
-    let mut total: Option<ContainerStats> = None;
-    for entry in fs::read_dir(proc).ok()?.flatten() {
+    let all = all_from_proc(proc, &[container.to_owned()]);
+    all.into_values().next()
+}
+
+/// The same for several containers.
+fn all_from_proc(proc: &Path, containers: &[String]) -> HashMap<ContainerId, ContainerStats> {
+    let mut all: HashMap<ContainerId, ContainerStats> = HashMap::new();
+    for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let is_process = entry
             .file_name()
             .to_str()
@@ -72,26 +108,25 @@ fn from_proc(proc: &Path, container: &str) -> Option<ContainerStats> {
             continue;
         }
         // A process may end between two reads; it then counts for nothing.
-        if let Some(used) = of_process(&entry.path(), container) {
-            let total = total.get_or_insert_default();
+        if let Some((container, used)) = of_process(&entry.path(), containers) {
+            let total = all.entry(ContainerId(container)).or_default();
             total.cpu_nanos += used.cpu_nanos;
             total.memory_bytes += used.memory_bytes;
         }
     }
-    total
+    all
 }
 
-fn of_process(process: &Path, container: &str) -> Option<ContainerStats> {
+fn of_process(process: &Path, containers: &[String]) -> Option<(String, ContainerStats)> {
     let cgroup = fs::read_to_string(process.join("cgroup")).ok()?;
-    if !cgroup.contains(container) {
-        return None;
-    }
+    let container = containers.iter().find(|id| cgroup.contains(id.as_str()))?;
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     let statm = fs::read_to_string(process.join("statm")).ok()?;
-    Some(ContainerStats {
+    let used = ContainerStats {
         cpu_nanos: cpu_nanos(&stat)?,
         memory_bytes: resident_bytes(&statm)?,
-    })
+    };
+    Some((container.clone(), used))
 }
 
 /// User and system time of the process and of its children that have ended.

@@ -91,18 +91,14 @@ pub(super) fn memory_by_session(leaders: &HashSet<u32>) -> HashMap<u32, u64> {
     sessions
 }
 
-/// What the session of this leader uses.
-pub(super) fn usage(leader: u32) -> ContainerStats {
-    let members: Vec<Stat> = proc_files::all()
-        .filter(|stat| stat.session == leader)
-        .collect();
-    let ticks: u64 = members.iter().map(|stat| stat.cpu_ticks).sum();
-    ContainerStats {
-        cpu_nanos: ticks
-            .saturating_mul(1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)),
-        memory_bytes: members
-            .iter()
-            .map(|stat| proc_files::own_memory(stat.pid))
-            .sum(),
+/// What the sessions of these leaders use, from one look at the list of processes.
+pub(super) fn usage_by_session(leaders: &HashSet<u32>) -> HashMap<u32, ContainerStats> {
+    let nanos_per_tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let mut sessions: HashMap<u32, ContainerStats> = HashMap::new();
+    for stat in proc_files::all().filter(|stat| leaders.contains(&stat.session)) {
+        let used = sessions.entry(stat.session).or_default();
+        used.cpu_nanos += stat.cpu_ticks.saturating_mul(nanos_per_tick);
+        used.memory_bytes += proc_files::own_memory(stat.pid);
     }
+    sessions
 }

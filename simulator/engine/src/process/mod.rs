@@ -39,6 +39,7 @@ mod sandboxes;
 mod shim;
 mod supervisor;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
@@ -350,6 +351,26 @@ impl Engine for ProcessEngine {
         let process = self.shared.container(container)?.process();
         blocking("reading /proc", move || {
             Ok(process.map(|process| process.usage()).unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn list_stats(
+        &self,
+        containers: &[ContainerId],
+    ) -> Result<HashMap<ContainerId, ContainerStats>, EngineError> {
+        let running: Vec<(ContainerId, u32)> = containers
+            .iter()
+            .filter_map(|id| {
+                let process = self.shared.container(id).ok()?.process()?;
+                Some((id.clone(), process.leader.pid))
+            })
+            .collect();
+        blocking("reading /proc", move || {
+            let leaders = running.iter().map(|(_, leader)| *leader).collect();
+            let used = group::usage_by_session(&leaders);
+            let of = |(id, leader)| Some((id, *used.get(&leader)?));
+            Ok(running.into_iter().filter_map(of).collect())
         })
         .await
     }

@@ -10,6 +10,7 @@
 //! process that has ended but was not waited for keeps its number: in that moment everything
 //! else in its session can be killed without fear of hitting a stranger.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -197,7 +198,9 @@ impl Process {
 
     /// What its session uses.
     pub(super) fn usage(&self) -> crate::ContainerStats {
-        group::usage(self.leader.pid)
+        let leader = self.leader.pid;
+        let used = group::usage_by_session(&HashSet::from([leader]));
+        used.get(&leader).copied().unwrap_or_default()
     }
 }
 
