@@ -34,6 +34,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lab-events",
             "lab-gateway",
             "lab-image",
+            "lab-metrics",
             "lab-node",
             "lab-registry",
             "lab-scheduler",
@@ -47,6 +48,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-events", &["lab-context"]),
     ("lab-gateway", &["lab-api", "lab-context", "lab-events"]),
     ("lab-image", &[]),
+    ("lab-metrics", &["lab-api", "lab-context", "lab-events"]),
     (
         "lab-node",
         &["lab-api", "lab-context", "lab-engine", "lab-events"],
@@ -84,6 +86,7 @@ pub(crate) const NEVER_SEES: &[(&str, &[&str])] = &[
     ("lab-scheduler", &["axum", "hyper", "rusqlite", "bollard"]),
     ("lab-gateway", &["axum", "rusqlite", "bollard"]),
     ("lab-engine", &["kube", "k8s-openapi", "axum"]),
+    ("lab-metrics", &["rusqlite", "bollard"]),
     ("lab-node", &["bollard", "rusqlite"]),
     ("lab-registry", &["kube", "k8s-openapi", "bollard"]),
     ("lab-image", &["kube", "k8s-openapi", "bollard", "axum"]),

@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod duration;
 pub mod gateway;
 pub mod hash;
+pub mod monitoring;
 pub mod names;
 pub mod objects;
 pub mod pods;

@@ -34,9 +34,11 @@ mod pod_columns;
 mod pod_spec_defaults;
 mod pod_spec_validation;
 mod pod_template;
+mod podmonitors;
 mod pods;
 mod ports;
 mod probes;
+mod prometheusrules;
 mod quantities;
 mod referencegrants;
 mod replicasets;
@@ -49,6 +51,7 @@ mod service_addresses;
 mod service_defaults;
 mod service_validation;
 mod serviceaccounts;
+mod servicemonitors;
 mod services;
 mod syntax;
 #[cfg(test)]
@@ -91,6 +94,9 @@ pub fn all() -> Vec<ResourceDef> {
         analysistemplates::cluster_definition(),
         referencegrants::definition(),
         horizontalpodautoscalers::definition(),
+        podmonitors::definition(),
+        prometheusrules::definition(),
+        servicemonitors::definition(),
     ]
 }
 
