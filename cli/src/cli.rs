@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Be the users of your application: a steady stream of requests, and a record of what they meet
     #[command(subcommand)]
     Traffic(TrafficCommand),
+    /// Ask the cluster's metrics in PromQL, and see what is scraped
+    #[command(subcommand)]
+    Metrics(MetricsCommand),
     /// Follow the labs
     #[command(subcommand)]
     Lab(LabCommand),
@@ -400,6 +403,41 @@ pub(crate) struct TrafficReportArgs {
     pub(crate) since: Option<Duration>,
 }
 
+/// What can be asked of the metrics.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MetricsCommand {
+    /// Evaluate a query now, or over a time with --range
+    #[command(
+        after_help = "Examples:\n  devops-lab metrics query up\n  devops-lab metrics query 'sum by (code) (rate(gateway_requests_total[1m]))' --range 10m\n  devops-lab metrics query 'histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[1m])))' -o json"
+    )]
+    Query(MetricsQueryArgs),
+    /// List what is scraped, and what stands in the way
+    Targets(MetricsTargetsArgs),
+}
+
+/// Arguments of `metrics query`.
+#[derive(Debug, Args)]
+pub(crate) struct MetricsQueryArgs {
+    /// The query, in PromQL
+    pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Show the course over this time up to now, such as 10m or 2h
+    #[arg(long, value_name = "DURATION", value_parser = promql_duration)]
+    pub(crate) range: Option<i64>,
+}
+
+/// Arguments of `metrics targets`.
+#[derive(Debug, Args)]
+pub(crate) struct MetricsTargetsArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// What can be done with labs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
@@ -494,6 +532,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("it must be above 0".to_owned());
     }
     Ok(time)
+}
+
+/// A duration in milliseconds, as Prometheus writes it.
+fn promql_duration(text: &str) -> Result<i64, String> {
+    lab_cluster::metrics::duration_ms(text)
+        .filter(|ms| (1000..=7_200_000).contains(ms))
+        .ok_or_else(|| "it is not a duration from 1s to 2h, such as 10m or 1h30m".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {

@@ -20,15 +20,18 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
         production,
         test,
         registry,
+        metrics,
         ..
     } = Addresses::of(&record);
-    for (variable, value) in [
+    let variables = [
         ("KUBECONFIG", path.display().to_string()),
         ("DEVOPS_LAB_CLUSTER", name.clone()),
         ("DEVOPS_LAB_PRODUCTION", production),
         ("DEVOPS_LAB_TEST", test),
         ("DEVOPS_LAB_REGISTRY", registry),
-    ] {
+    ];
+    let metrics = metrics.map(|address| ("DEVOPS_LAB_METRICS", address));
+    for (variable, value) in variables.into_iter().chain(metrics) {
         line(format_args!("export {variable}={}", quoted(&value)));
     }
     Ok(ExitCode::SUCCESS)

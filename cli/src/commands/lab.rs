@@ -114,6 +114,7 @@ pub(super) fn addresses(record: &Record) -> Addresses {
         production,
         test,
         registry,
+        metrics: _,
     } = status::Addresses::of(record);
     Addresses {
         production,

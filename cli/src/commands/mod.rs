@@ -10,6 +10,7 @@ mod image;
 mod lab;
 mod logs;
 mod man;
+mod metrics;
 mod node;
 mod registry;
 mod start;
@@ -60,6 +61,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Image(args)) => image::run(args).await,
         Some(Command::Registry(args)) => registry::run(args).await,
         Some(Command::Traffic(args)) => traffic::run(args).await,
+        Some(Command::Metrics(args)) => metrics::run(args).await,
         Some(Command::Lab(args)) => lab::run(args).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Demo(args)) => demo::run(args).await,

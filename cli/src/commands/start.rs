@@ -151,11 +151,15 @@ fn print(report: &StartReport) {
         production,
         test,
         registry,
+        metrics,
     } = Addresses::of(record);
     line(format_args!("  Kubernetes API        {api}"));
     line(format_args!("  Production listener   {production}"));
     line(format_args!("  Test listener         {test}"));
     line(format_args!("  Image registry        {registry}"));
+    if let Some(metrics) = metrics {
+        line(format_args!("  Metrics               {metrics}"));
+    }
     match &record.kubeconfig {
         Some(path) => line(format_args!(
             "  kubectl context       {}  ({})",

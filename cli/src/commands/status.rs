@@ -127,9 +127,12 @@ fn print(status: &Status) {
         production,
         test,
         registry,
+        metrics,
     } = addresses;
+    let metrics = metrics.as_ref();
+    let metrics = metrics.map_or_else(String::new, |address| format!(" · metrics {address}"));
     line(format_args!(
-        "Kubernetes API {api} · production {production} · test {test} · registry {registry}"
+        "Kubernetes API {api} · production {production} · test {test} · registry {registry}{metrics}"
     ));
     if let Some(context) = context {
         line(format_args!("kubectl context {context}"));

@@ -101,6 +101,8 @@ pub struct PortPreferences {
     pub test: u16,
     /// The image registry.
     pub registry: u16,
+    /// The metrics (Prometheus' HTTP API).
+    pub metrics: u16,
 }
 
 impl Default for PortPreferences {
@@ -110,6 +112,7 @@ impl Default for PortPreferences {
             production: 8080,
             test: 8081,
             registry: 5001,
+            metrics: lab_api::monitoring::PORT,
         }
     }
 }

@@ -18,11 +18,12 @@ use crate::docker::{
     STATE_DIR, bring_up, claim_network, import_system_image, list, logs, remove_all, remove_node,
     start_existing, start_part, stop,
 };
-use crate::plan::{Network, node_name};
+use crate::plan::{GATEWAY_ADMIN_PORT, Network, node_name};
 use crate::provider::{Component, Progress, Provider, RunState};
 use crate::record::Record;
 use crate::roles::{
-    ControlPlaneRole, GatewayRole, NodeEngine, NodeRole, RegistryRole, Role, api_access, node_plan,
+    ControlPlaneRole, GatewayRole, MetricsRole, NodeEngine, NodeRole, RegistryRole, Role,
+    api_access, node_plan,
 };
 
 /// How long the API may take to answer after its container has started.
@@ -110,6 +111,7 @@ impl DockerProvider {
                 gateway: ports.production,
                 gateway_test: ports.test,
                 registry: ports.registry,
+                metrics: ports.metrics,
             },
             control_plane: text(&self.control_plane())?,
             registry: text(&self.registry())?,
@@ -131,6 +133,12 @@ impl DockerProvider {
             gateway_ports: (record.ports.production, record.ports.test),
             speed: record.speed,
             simulated_nodes: Vec::new(),
+            metrics: record.ports.metrics.map(|port| MetricsRole {
+                listen: ([0, 0, 0, 0], port).into(),
+                endpoint: (self.network.control_plane(), port).into(),
+                gateway: (self.network.gateway(), GATEWAY_ADMIN_PORT).into(),
+                watch_pods: true,
+            }),
         })
     }
 
@@ -150,6 +158,7 @@ impl DockerProvider {
             config: lab_gateway::GatewayConfig {
                 bind: [0, 0, 0, 0].into(),
                 services: lab_gateway::ServiceBind::Wildcard { network, prefix },
+                admin: Some((self.network.gateway(), GATEWAY_ADMIN_PORT).into()),
                 ..lab_gateway::GatewayConfig::on_loopback()
             },
             local_route: Some((network, prefix)),

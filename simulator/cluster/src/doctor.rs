@@ -148,20 +148,15 @@ fn preferred_ports(home: &Home) -> Finding {
         production,
         test,
         registry,
+        metrics,
     } = PortPreferences::default();
     let ours: Vec<_> = home
         .records()
         .iter()
-        .flat_map(|record| {
-            [
-                record.ports.api,
-                record.ports.production,
-                record.ports.test,
-                record.ports.registry,
-            ]
-        })
+        .flat_map(|record| record.ports.all())
+        .map(|(_, port)| port)
         .collect();
-    let taken: Vec<_> = [api, production, test, registry]
+    let taken: Vec<_> = [api, production, test, registry, metrics]
         .into_iter()
         .filter(|port| !ours.contains(port) && !ports::is_free(*port))
         .map(|port| port.to_string())
@@ -169,7 +164,7 @@ fn preferred_ports(home: &Home) -> Finding {
     if taken.is_empty() {
         return Finding::ok(
             "ports",
-            format!("{api}, {production}, {test} and {registry} are free or ours"),
+            format!("{api}, {production}, {test}, {registry} and {metrics} are free or ours"),
         );
     }
     Finding::new(

@@ -13,6 +13,7 @@ pub mod docker_provider;
 pub mod doctor;
 pub mod kubeconfig;
 pub mod lifecycle;
+pub mod metrics;
 pub mod pki;
 pub mod plan;
 pub mod pods;

@@ -118,7 +118,7 @@ pub async fn start(
     }
     let dir = home.cluster(&options.name);
     match dir.load() {
-        Ok(record) => resume(&dir, record, options, progress).await,
+        Ok(record) => resume(home, &dir, record, options, progress).await,
         Err(RecordError::NotFound { .. }) => create(home, &dir, options, progress).await,
         Err(error) => Err(error.into()),
     }
@@ -144,14 +144,8 @@ async fn create(
     let others = home.records();
     let reserved: Vec<_> = others
         .iter()
-        .flat_map(|other| {
-            [
-                other.ports.api,
-                other.ports.production,
-                other.ports.test,
-                other.ports.registry,
-            ]
-        })
+        .flat_map(|other| other.ports.all())
+        .map(|(_, port)| port)
         .collect();
     let (ports, moved) = ports::choose(options.spec.ports, &reserved)?;
     let network = match engine {
@@ -214,6 +208,7 @@ async fn bring_up(
 }
 
 async fn resume(
+    home: &Home,
     dir: &ClusterDir,
     mut record: Record,
     options: StartOptions,
@@ -234,6 +229,7 @@ async fn resume(
         remove_nodes(dir, &mut record, &removed).await?;
     }
     record.nodes.extend(&added);
+    add_metrics_port(home, &mut record, &options.spec)?;
     dir.save(&record)?;
     let started = provider(&record, dir).await?.up(progress).await?;
     if !started.is_empty() || !added.is_empty() {
@@ -262,6 +258,18 @@ async fn resume(
         engine_reason: None,
         moved: Vec::new(),
     })
+}
+
+/// A cluster that an older program made has no port for metrics. Its processes take one with their
+/// next start; containers are kept as they were made, and stay without.
+fn add_metrics_port(home: &Home, record: &mut Record, spec: &ClusterSpec) -> anyhow::Result<()> {
+    if record.ports.metrics.is_some() || record.engine == EngineKind::Docker {
+        return Ok(());
+    }
+    let others = home.records().into_iter().flat_map(|one| one.ports.all());
+    let reserved: Vec<_> = others.map(|(_, port)| port).collect();
+    record.ports.metrics = Some(ports::choose_metrics(spec.ports, &reserved)?);
+    Ok(())
 }
 
 /// A running cluster keeps its engine, speed and size of nodes; asking for others is no mistake to

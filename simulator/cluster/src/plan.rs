@@ -1,8 +1,12 @@
 //! Addresses of a cluster, all derived from its index in the address space.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+
+/// Port on which the load balancer tells of itself (`/metrics`, `/table`): one that no Service of
+/// a class is likely to have.
+pub const GATEWAY_ADMIN_PORT: u16 = 19_091;
 
 /// Where a cluster's addresses come from.
 ///
@@ -62,6 +66,13 @@ impl Network {
             Self::Loopback { .. } => (Ipv4Addr::new(a, b, low, 0), 24),
             Self::Bridge { .. } => (Ipv4Addr::new(a, b, low.saturating_add(1), 0), 24),
         }
+    }
+
+    /// Where the load balancer tells of itself, on an engine where it shares this machine.
+    #[must_use]
+    pub fn gateway_admin(self) -> SocketAddr {
+        let (a, b) = self.base();
+        (Ipv4Addr::new(a, b, 0, 4), GATEWAY_ADMIN_PORT).into()
     }
 
     /// Range of Service addresses.

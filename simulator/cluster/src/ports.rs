@@ -14,6 +14,7 @@ const API: &str = "Kubernetes API";
 const PRODUCTION: &str = "production listener";
 const TEST: &str = "test listener";
 const REGISTRY: &str = "registry";
+const METRICS: &str = "metrics";
 
 /// The ports of a cluster, kept for its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,24 +28,33 @@ pub struct Ports {
     pub test: u16,
     /// The image registry.
     pub registry: u16,
+    /// The metrics (Prometheus' HTTP API); none in the record of a cluster that an older program
+    /// made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<u16>,
 }
 
 impl Ports {
     /// Every port with the part that listens on it.
     #[must_use]
-    pub fn all(self) -> [(&'static str, u16); 4] {
+    pub fn all(self) -> Vec<(&'static str, u16)> {
         let Self {
             api,
             production,
             test,
             registry,
+            metrics,
         } = self;
+        let metrics = metrics.map(|port| (METRICS, port));
         [
             (API, api),
             (PRODUCTION, production),
             (TEST, test),
             (REGISTRY, registry),
         ]
+        .into_iter()
+        .chain(metrics)
+        .collect()
     }
 }
 
@@ -98,8 +108,17 @@ pub fn choose(
         production: pick(PRODUCTION, preferred.production)?,
         test: pick(TEST, preferred.test)?,
         registry: pick(REGISTRY, preferred.registry)?,
+        metrics: Some(pick(METRICS, preferred.metrics)?),
     };
     Ok((ports, moved))
+}
+
+/// A free port for the metrics, of a cluster whose record has none.
+///
+/// # Errors
+/// Where none is free.
+pub fn choose_metrics(preferred: PortPreferences, reserved: &[u16]) -> Result<u16, NoFreePort> {
+    next_free(METRICS, preferred.metrics, reserved)
 }
 
 fn next_free(part: &'static str, from: u16, taken: &[u16]) -> Result<u16, NoFreePort> {

@@ -376,6 +376,7 @@ pub(crate) mod tests {
             production,
             test,
             registry,
+            metrics,
         } = PortPreferences::default();
         Record {
             version: RECORD_VERSION,
@@ -390,6 +391,7 @@ pub(crate) mod tests {
                 production,
                 test,
                 registry,
+                metrics: Some(metrics),
             },
             network: Network::Loopback { octet: 9 },
             pki: Pki {

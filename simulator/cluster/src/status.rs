@@ -67,6 +67,9 @@ pub struct Addresses {
     pub test: String,
     /// The image registry, as image references name it.
     pub registry: String,
+    /// The metrics: Prometheus' HTTP API and a small page. None for a cluster that an older
+    /// program made.
+    pub metrics: Option<String>,
 }
 
 /// A node in one line.
@@ -95,6 +98,7 @@ impl Addresses {
             production: format!("http://127.0.0.1:{}", ports.production),
             test: format!("http://127.0.0.1:{}", ports.test),
             registry: format!("localhost:{}", ports.registry),
+            metrics: ports.metrics.map(|port| format!("http://127.0.0.1:{port}")),
         }
     }
 }

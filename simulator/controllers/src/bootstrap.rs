@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort as LegacyPort, EndpointSubset, Endpoints, Namespace, Service,
@@ -16,6 +16,7 @@ use kube::{Api, Client, Resource};
 use lab_api::gateway::{
     AllowedRoutes, Gateway, GatewayClass, GatewayClassSpec, GatewaySpec, Listener, RouteNamespaces,
 };
+use lab_api::monitoring;
 use lab_api::names::{
     DEFAULT_GATEWAY, DEFAULT_GATEWAY_NAMESPACE, GATEWAY_CONTROLLER, NODE_LEASE_NAMESPACE,
     PRODUCTION_LISTENER, SERVICE_NAME, TEST_LISTENER,
@@ -45,6 +46,8 @@ pub struct BootstrapConfig {
     pub test_port: u16,
     /// Where pods reach the API; without it there is no Service `kubernetes`.
     pub api: Option<ApiAddress>,
+    /// Where the metrics are; without it there is no Service `prometheus`.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Where pods reach the API.
@@ -64,6 +67,7 @@ impl Default for BootstrapConfig {
             production_port: 8080,
             test_port: 8081,
             api: None,
+            metrics: None,
         }
     }
 }
@@ -102,6 +106,13 @@ pub async fn bootstrap(client: &Client, config: &BootstrapConfig) -> Result<(), 
         )
         .await?;
         ensure(&Api::namespaced(client(), "default"), &api_slice(address)).await?;
+    }
+    if let Some(address) = config.metrics {
+        ensure(&Api::all(client()), &namespace(monitoring::NAMESPACE)).await?;
+        let services = Api::namespaced(client(), monitoring::NAMESPACE);
+        ensure(&services, &metrics_service(address)).await?;
+        let slices = Api::namespaced(client(), monitoring::NAMESPACE);
+        ensure(&slices, &metrics_slice(address)).await?;
     }
     Ok(())
 }
@@ -247,6 +258,50 @@ fn api_slice(api: &ApiAddress) -> EndpointSlice {
         ports: Some(vec![EndpointPort {
             name: Some(HTTPS.to_owned()),
             port: Some(i32::from(api.port)),
+            protocol: Some("TCP".to_owned()),
+            app_protocol: None,
+        }]),
+    }
+}
+
+/// Name of the port of the Service `prometheus`.
+const WEB: &str = "web";
+
+/// `http://prometheus.monitoring:9090`, where analyses and students look for metrics.
+fn metrics_service(address: SocketAddr) -> Service {
+    Service {
+        metadata: named(monitoring::SERVICE),
+        spec: Some(ServiceSpec {
+            ports: Some(vec![ServicePort {
+                name: Some(WEB.to_owned()),
+                port: i32::from(monitoring::PORT),
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::Int(i32::from(address.port()))),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn metrics_slice(address: SocketAddr) -> EndpointSlice {
+    let mut metadata = named(monitoring::SERVICE);
+    metadata.labels = Some([(SERVICE_NAME.to_owned(), monitoring::SERVICE.to_owned())].into());
+    EndpointSlice {
+        metadata,
+        address_type: "IPv4".to_owned(),
+        endpoints: Some(vec![Endpoint {
+            addresses: vec![address.ip().to_string()],
+            conditions: Some(EndpointConditions {
+                ready: Some(true),
+                ..EndpointConditions::default()
+            }),
+            ..Endpoint::default()
+        }]),
+        ports: Some(vec![EndpointPort {
+            name: Some(WEB.to_owned()),
+            port: Some(i32::from(address.port())),
             protocol: Some("TCP".to_owned()),
             app_protocol: None,
         }]),

@@ -521,6 +521,53 @@ fn listeners_of_a_gateway_differ() {
 }
 
 #[test]
+fn monitors_and_rules_refuse_by_name_what_nothing_would_heed() {
+    let object =
+        |spec: Value| json!({"metadata": {"name": "x", "namespace": "default"}, "spec": spec});
+    let monitor = |endpoint: Value| object(json!({"selector": {}, "endpoints": [endpoint]}));
+    created(
+        "ServiceMonitor",
+        monitor(json!({"port": "http", "interval": "5s"})),
+    )
+    .unwrap();
+    let pods = object(json!({"selector": {}, "podMetricsEndpoints": [{"port": "http"}]}));
+    created("PodMonitor", pods).unwrap();
+    refused(
+        "ServiceMonitor",
+        monitor(json!({"scheme": "https", "interval": "soon", "tlsConfig": {}})),
+        &[
+            "spec.endpoints[0].tlsConfig: Forbidden: this field is not supported by devops-lab",
+            "spec.endpoints[0].port: Required value: name the port to scrape",
+            r#"spec.endpoints[0].scheme: Unsupported value: "https": supported values: "http""#,
+            r#"spec.endpoints[0].interval: Invalid value: "soon": must be a duration"#,
+        ],
+    );
+    refused(
+        "PodMonitor",
+        object(json!({"selector": {}, "podMetricsEndpoints": [], "sampleLimit": 5})),
+        &[
+            "spec.sampleLimit: Forbidden",
+            "spec.podMetricsEndpoints: Required value",
+        ],
+    );
+    let rules = |rule: Value| object(json!({"groups": [{"name": "g", "rules": [rule]}]}));
+    created(
+        "PrometheusRule",
+        rules(json!({"alert": "A", "expr": 1, "for": "1m"})),
+    )
+    .unwrap();
+    refused(
+        "PrometheusRule",
+        rules(json!({"record": "a", "alert": "b", "for": "5"})),
+        &[
+            "spec.groups[0].rules[0].alert: Forbidden: a rule records or alerts, not both",
+            "spec.groups[0].rules[0].expr: Required value",
+            r#"spec.groups[0].rules[0].for: Invalid value: "5": must be a duration"#,
+        ],
+    );
+}
+
+#[test]
 fn a_pod_goes_at_once_where_nothing_runs_it() {
     let strategy = super::testing::definition("Pod").strategy;
     let stored = created("Pod", pod()).unwrap();

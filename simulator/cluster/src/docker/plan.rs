@@ -79,6 +79,8 @@ pub struct Ports {
     pub gateway_test: u16,
     /// The registry, usually 5001.
     pub registry: u16,
+    /// The metrics, usually 9090.
+    pub metrics: Option<u16>,
 }
 
 /// One node.
@@ -137,9 +139,13 @@ impl DockerPlan {
     }
 
     fn control_plane(&self) -> Part {
+        let ports: Vec<u16> = [self.ports.api]
+            .into_iter()
+            .chain(self.ports.metrics)
+            .collect();
         let host = HostConfig {
             mounts: Some(vec![self.state_volume("state")]),
-            port_bindings: Some(publish(&[self.ports.api])),
+            port_bindings: Some(publish(&ports)),
             ..self.confined()
         };
         self.part(
@@ -324,6 +330,7 @@ mod tests {
                 gateway: 8080,
                 gateway_test: 8081,
                 registry: 5001,
+                metrics: Some(9090),
             },
             control_plane: "{}".into(),
             registry: "{}".into(),
@@ -406,7 +413,7 @@ mod tests {
             .map(|(inside, outside)| (inside, outside.host_ip.unwrap(), outside.host_port.unwrap()))
             .collect();
         published.sort();
-        let expected = ["5001", "6443", "8080", "8081"].map(|port| {
+        let expected = ["5001", "6443", "8080", "8081", "9090"].map(|port| {
             (
                 format!("{port}/tcp"),
                 "127.0.0.1".to_owned(),

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::metrics::{RequestCounts, own_metrics};
 use super::{ControlPlaneRole, context};
 use crate::node_connection::Nodes;
 use crate::serve::{require_token, serve_tls, tls};
@@ -42,6 +43,7 @@ pub(super) async fn start(
         context: context.clone(),
         stop: stop.clone(),
     };
+    let watched = store.clone();
     let server = ApiServer::new(store, config);
     let router = server.router();
     let client = kube::Client::new(router.clone(), "default");
@@ -55,13 +57,19 @@ pub(super) async fn start(
     let bootstrap = BootstrapConfig {
         production_port: role.gateway_ports.0,
         test_port: role.gateway_ports.1,
+        metrics: role.metrics.as_ref().map(|metrics| metrics.endpoint),
         ..BootstrapConfig::default()
     };
     lab_controllers::bootstrap(&client, &bootstrap)
         .await
         .context("failed to set up the cluster's first objects")?;
     // Clients are answered only once the first objects are there.
-    let guarded = require_token(router, role.tokens);
+    let requests = RequestCounts::default();
+    if let Some(role) = role.metrics {
+        let own = own_metrics(watched, requests.clone());
+        super::metrics::start(role, own, &client, &context, parts, stop).await?;
+    }
+    let guarded = requests.count(require_token(router, role.tokens));
     parts.spawn(serve_tls(listener, tls(&role.pki)?, guarded, stop.clone()));
     parts.spawn(lab_controllers::run(
         client.clone(),

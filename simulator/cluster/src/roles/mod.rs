@@ -5,6 +5,7 @@
 
 mod control_plane;
 mod gateway;
+mod metrics;
 mod node;
 mod registry;
 
@@ -88,6 +89,22 @@ pub struct ControlPlaneRole {
     pub speed: f64,
     /// Nodes that exist in the API only.
     pub simulated_nodes: Vec<NodePlan>,
+    /// The metrics; none in a cluster that an older program made.
+    #[serde(default)]
+    pub metrics: Option<MetricsRole>,
+}
+
+/// Configuration of the metrics.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MetricsRole {
+    /// Where Prometheus' HTTP API listens.
+    pub listen: SocketAddr,
+    /// Where the Service `prometheus` leads to.
+    pub endpoint: SocketAddr,
+    /// Where the load balancer tells of itself.
+    pub gateway: SocketAddr,
+    /// Whether pods are scraped; not where they only pretend to run.
+    pub watch_pods: bool,
 }
 
 /// Configuration of the registry.
@@ -190,7 +207,11 @@ pub enum NodeEngine {
 pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
     let localhost = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let simulated = record.engine == EngineKind::Simulated;
-    let mut config = lab_gateway::GatewayConfig::on_loopback();
+    let gateway_admin = record.network.gateway_admin();
+    let mut config = lab_gateway::GatewayConfig {
+        admin: Some(gateway_admin),
+        ..lab_gateway::GatewayConfig::on_loopback()
+    };
     if simulated {
         // Nothing answers at a simulated pod's address, so there is nothing to forward to.
         config.services = lab_gateway::ServiceBind::Off;
@@ -215,6 +236,12 @@ pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
             } else {
                 Vec::new()
             },
+            metrics: record.ports.metrics.map(|port| MetricsRole {
+                listen: localhost(port),
+                endpoint: localhost(port),
+                gateway: gateway_admin,
+                watch_pods: !simulated,
+            }),
         },
         registry: RegistryRole {
             cluster: record.name.clone(),

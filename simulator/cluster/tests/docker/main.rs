@@ -130,9 +130,9 @@ fn node(index: u8) -> NodePlan {
     }
 }
 
-/// Ports that were free a moment ago; held until all four are known, so that they differ.
+/// Ports that were free a moment ago; held until all are known, so that they differ.
 fn free_ports() -> Ports {
-    let listeners: Vec<_> = (0..4)
+    let listeners: Vec<_> = (0..5)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
     let port = |at: usize| listeners[at].local_addr().unwrap().port();
@@ -141,6 +141,7 @@ fn free_ports() -> Ports {
         gateway: port(1),
         gateway_test: port(2),
         registry: port(3),
+        metrics: Some(port(4)),
     }
 }
 
