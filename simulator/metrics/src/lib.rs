@@ -106,7 +106,6 @@ impl Metrics {
     }
 
     /// Prometheus' HTTP API.
-    #[must_use]
     pub fn router(&self) -> Router {
         Api::new(
             self.handle.clone(),

@@ -4,6 +4,8 @@
 //! both have the same samples at the same times. Prometheus 2 includes both ends of a range, and
 //! so does this crate; with Prometheus 3 installed, the test would have to say otherwise.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -318,6 +320,10 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "another program becomes ready in its own time"
+    )]
     fn start(directory: &Path, text: &str) -> Self {
         let file = directory.join("samples.txt");
         std::fs::write(&file, text).unwrap();

@@ -33,6 +33,7 @@ pub const AGENT_PORT: u16 = 10250;
 /// What a process is, with all it must know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a process has one role")]
 pub enum Role {
     /// Control plane, registry and gateway in one process.
     AllInOne {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::json_seconds;
 use crate::eval::{Answer, format_value, seconds};
 use crate::labels::Labels;
-use crate::rules::{ActiveAlert, AlertState, GroupView, RuleView};
+use crate::rules::{ActiveAlert, AlertState, AlertingView, GroupView, RuleView};
 use crate::scrape::TargetView;
 use crate::store::{Sample, Series};
 
@@ -124,7 +124,13 @@ fn rule(rule: &RuleView) -> Value {
         "evaluationTime": 0,
         "type": "recording",
     });
-    if let Some((hold_ms, keep_ms, annotations, alerts)) = &rule.alert {
+    if let Some(AlertingView {
+        hold_ms,
+        keep_ms,
+        annotations,
+        alerts,
+    }) = &rule.alert
+    {
         let any = |state| alerts.iter().any(|alert| alert.state == state);
         let state = if any(AlertState::Firing) {
             "firing"

@@ -299,7 +299,7 @@ async fn alerts(State(api): State<Api>) -> Answered {
     let rules = groups.iter().flat_map(|group| &group.rules);
     let alerts = rules.filter_map(|rule| rule.alert.as_ref());
     let alerts: Vec<_> = alerts
-        .flat_map(|(.., alerts)| alerts.iter().map(answers::alert))
+        .flat_map(|rule| rule.alerts.iter().map(answers::alert))
         .collect();
     success(&json!({"alerts": alerts}))
 }

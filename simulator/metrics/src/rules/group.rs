@@ -106,10 +106,19 @@ pub(crate) struct RuleView {
     pub(crate) name: String,
     pub(crate) query: String,
     pub(crate) labels: BTreeMap<String, String>,
-    /// Hold and keep in milliseconds, annotations, and alerts; for an alerting rule.
-    pub(crate) alert: Option<(i64, i64, BTreeMap<String, String>, Vec<ActiveAlert>)>,
+    /// For an alerting rule.
+    pub(crate) alert: Option<AlertingView>,
     pub(crate) last_error: Option<String>,
     pub(crate) evaluated: Option<Timestamp>,
+}
+
+/// What an alerting rule has beyond its query.
+#[derive(Clone, Debug)]
+pub(crate) struct AlertingView {
+    pub(crate) hold_ms: i64,
+    pub(crate) keep_ms: i64,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) alerts: Vec<ActiveAlert>,
 }
 
 /// A group as it is told.
@@ -232,14 +241,11 @@ impl Group {
             name: state.rule.name.clone(),
             query: state.rule.query.clone(),
             labels: state.rule.labels.clone(),
-            alert: state.rule.alert.as_ref().map(|alert| {
-                let alerts = state.alerts.values().cloned().collect();
-                (
-                    alert.hold_ms,
-                    alert.keep_ms,
-                    alert.annotations.clone(),
-                    alerts,
-                )
+            alert: state.rule.alert.as_ref().map(|alert| AlertingView {
+                hold_ms: alert.hold_ms,
+                keep_ms: alert.keep_ms,
+                annotations: alert.annotations.clone(),
+                alerts: state.alerts.values().cloned().collect(),
             }),
             last_error: state.last_error.clone(),
             evaluated: state.evaluated,
@@ -448,7 +454,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn group(rule: Value) -> Group {
+    fn group(rule: &Value) -> Group {
         let object: PrometheusRule = serde_json::from_value(json!({
             "metadata": {"name": "shop", "namespace": "default"},
             "spec": {"groups": [{"name": "g", "rules": [rule]}]}}))
@@ -484,7 +490,7 @@ mod tests {
     #[test]
     fn an_alert_is_pending_then_fires_then_is_kept_then_resolved() {
         let mut group = group(
-            json!({"alert": "Errors", "expr": "errors > 1", "for": "30s",
+            &json!({"alert": "Errors", "expr": "errors > 1", "for": "30s",
             "keep_firing_for": "20s", "labels": {"severity": "page"},
             "annotations": {"summary": "{{ $labels.pod }} has {{ $value }}"}}),
         );
@@ -521,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_pending_alert_that_passes_is_no_news() {
-        let mut group = group(json!({"alert": "Errors", "expr": "errors > 1", "for": "1m"}));
+        let mut group = group(&json!({"alert": "Errors", "expr": "errors > 1", "for": "1m"}));
         step(&mut group, 0, &errors(7.0));
         let (_, news) = step(&mut group, 15, &Answer::Vector(Vec::new()));
         assert!(news.is_empty());
@@ -534,7 +540,7 @@ mod tests {
 
     #[test]
     fn an_alert_that_aborts_rollouts_says_so_as_long_as_it_fires() {
-        let mut group = group(json!({"alert": "Errors", "expr": "errors > 1",
+        let mut group = group(&json!({"alert": "Errors", "expr": "errors > 1",
             "labels": {"rollout": "web", "namespace": "default"},
             "annotations": {ABORT_ROLLOUT: "true"}}));
         let (_, news) = step(&mut group, 0, &errors(7.0));
@@ -551,7 +557,7 @@ mod tests {
 
     #[test]
     fn a_recorded_series_gets_its_name_and_ends_with_its_data() {
-        let mut group = group(json!({"record": "job:errors", "expr": "errors",
+        let mut group = group(&json!({"record": "job:errors", "expr": "errors",
             "labels": {"team": "red"}}));
         let (written, _) = step(&mut group, 0, &errors(3.0));
         assert_eq!(written, [r#"job:errors{pod="web-1", team="red"}"#]);
@@ -561,7 +567,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_no_promql_is_told_and_the_others_go_on() {
-        let group = group(json!({"alert": "Errors", "expr": "sum(errors"}));
+        let group = group(&json!({"alert": "Errors", "expr": "sum(errors"}));
         let problems = group.problems();
         assert!(
             problems[0].contains("1:11: parse error: unclosed left parenthesis"),
@@ -571,7 +577,7 @@ mod tests {
 
     #[test]
     fn two_alerts_with_the_same_labels_are_refused() {
-        let mut group = group(json!({"alert": "Errors", "expr": "errors",
+        let mut group = group(&json!({"alert": "Errors", "expr": "errors",
             "labels": {"pod": "all"}}));
         let two = Answer::Vector(vec![
             Element {

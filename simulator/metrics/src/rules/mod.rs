@@ -8,5 +8,5 @@ mod group;
 mod run;
 mod template;
 
-pub(crate) use group::{ActiveAlert, AlertState, GroupView, RuleView};
+pub(crate) use group::{ActiveAlert, AlertState, AlertingView, GroupView, RuleView};
 pub(crate) use run::{Board, Rules};

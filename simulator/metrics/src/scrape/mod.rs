@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::labels::Labels;
 
-pub(crate) use run::{Health, Scraper, Shown, TargetView};
+pub(crate) use run::{Scraper, Shown, TargetView};
 
 /// Time between two scrapes on a cluster of speed 1, as in Prometheus' own example.
 pub const INTERVAL: Duration = Duration::from_secs(15);

@@ -462,7 +462,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn pod(annotations: Value, ports: Value) -> PodFacts {
+    fn pod(annotations: &Value, ports: &Value) -> PodFacts {
         let pod = json!({
             "metadata": {"name": "web-1", "namespace": "shop", "annotations": annotations,
                 "labels": {"app": "web", "version": "2.0.0", "pod-template-hash": "abc", "team": "red"}},
@@ -480,8 +480,8 @@ mod tests {
     #[test]
     fn an_annotated_pod_is_a_target_with_the_labels_of_its_place() {
         let pod = pod(
-            json!({SCRAPE: "true", PORT: "8080", PATH: "/stats"}),
-            json!([{"containerPort": 8080}]),
+            &json!({SCRAPE: "true", PORT: "8080", PATH: "/stats"}),
+            &json!([{"containerPort": 8080}]),
         );
         let target = of_annotations(&pod, pace()).unwrap();
         assert_eq!(target.source.url(), "http://127.3.1.7:8080/stats");
@@ -499,13 +499,13 @@ mod tests {
             (json!({SCRAPE: "true", PORT: "http"}), "not a port's number"),
             (json!({SCRAPE: "true"}), "no port is known"),
         ] {
-            let target = of_annotations(&pod(annotations, json!([])), pace()).unwrap();
+            let target = of_annotations(&pod(&annotations, &json!([])), pace()).unwrap();
             let Source::Refused(problem) = target.source else {
                 panic!("{target:?}")
             };
             assert!(problem.contains(said), "{problem}");
         }
-        assert_eq!(of_annotations(&pod(json!({}), json!([])), pace()), None);
+        assert_eq!(of_annotations(&pod(&json!({}), &json!([])), pace()), None);
     }
 
     #[test]
@@ -519,8 +519,8 @@ mod tests {
     #[test]
     fn monitors_choose_by_label_and_namespace() {
         let pods = [pod(
-            json!({}),
-            json!([{"name": "http", "containerPort": 8080}]),
+            &json!({}),
+            &json!([{"name": "http", "containerPort": 8080}]),
         )];
         let targets = |namespace: &str, selector: Value, namespaces: Value| {
             let monitor = json!({
@@ -549,7 +549,10 @@ mod tests {
 
     #[test]
     fn a_service_monitor_scrapes_the_endpoints_behind_a_service() {
-        let facts = pod(json!({}), json!([{"name": "http", "containerPort": 8080}]));
+        let facts = pod(
+            &json!({}),
+            &json!([{"name": "http", "containerPort": 8080}]),
+        );
         let pods = BTreeMap::from([(("shop".to_owned(), "web-1".to_owned()), facts)]);
         let monitor: ServiceMonitor = serde_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "shop"},
