@@ -18,6 +18,7 @@ mod bad_input;
 mod docker_engine;
 mod durability;
 mod labs;
+mod metrics;
 mod offline;
 mod process_engine;
 mod registry;
