@@ -63,7 +63,7 @@ fn answer(plane: &Plane, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         "/metrics" => (
             StatusCode::OK,
             "text/plain; version=0.0.4",
-            plane.metrics.render(),
+            plane.metrics_text(),
         ),
         "/table" => (
             StatusCode::OK,

@@ -23,6 +23,14 @@ pub struct GatewayConfig {
     /// scaled by the cluster's speed: clients live in real time.
     #[serde(default = "default_drain", with = "seconds")]
     pub drain: Duration,
+    /// Threads that carry the traffic, eight at most; they start with the first connection.
+    /// With 0 the traffic runs on the runtime of whoever calls [`run`](crate::run).
+    #[serde(default = "default_threads")]
+    pub threads: usize,
+    /// Largest body of a request, in bytes; a larger one is answered 413. Calls of gRPC, whose
+    /// streams may last for hours, are not limited.
+    #[serde(default = "default_max_body_bytes")]
+    pub max_body_bytes: u64,
 }
 
 /// How the addresses of Services are bound.
@@ -55,6 +63,8 @@ impl GatewayConfig {
             services: ServiceBind::PerAddress,
             admin: None,
             drain: default_drain(),
+            threads: default_threads(),
+            max_body_bytes: default_max_body_bytes(),
         }
     }
 }
@@ -78,6 +88,16 @@ impl ServiceBind {
 /// waits as long never cuts a request that its backend would still have answered.
 fn default_drain() -> Duration {
     Duration::from_secs(30)
+}
+
+/// One per core.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// 64 MiB: more than any form or JSON of a lesson, and little enough to send by mistake.
+fn default_max_body_bytes() -> u64 {
+    64 * 1024 * 1024
 }
 
 mod seconds {

@@ -58,15 +58,17 @@ pub async fn run(
     context: Context,
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
+    let metrics = Arc::new(Metrics::default());
+    let plane = Plane::new(Arc::clone(&metrics), context.clone(), &config);
     let GatewayConfig {
         bind,
         advertised,
         services,
         admin,
-        drain,
+        drain: _,
+        threads: _,
+        max_body_bytes: _,
     } = config;
-    let metrics = Arc::new(Metrics::default());
-    let plane = Plane::new(Arc::clone(&metrics), services, drain);
     if let Some(address) = admin {
         admin::start(address, Arc::clone(&plane), &stop)
             .await

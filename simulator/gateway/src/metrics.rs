@@ -1,11 +1,39 @@
-//! Counters of requests, as Prometheus text.
+//! Counters of requests, as Prometheus text. The names and their labels are an interface: checks,
+//! alerts and AnalysisTemplates ask for them.
 //!
-//! A series belongs to one rule and one backend and lives as long as the table names it, so
-//! the number of series is bounded by the configuration. Requests touch only atomics.
+//! | name | labels | what |
+//! |---|---|---|
+//! | `gateway_requests_total` | `route`, `rule`, `backend`, `code` | answers, counted at their end |
+//! | `gateway_request_duration_seconds` | `route`, `rule`, `backend`, `le` | histogram: from the request's head to the end of the answer |
+//! | `gateway_endpoint_requests_total` | `endpoint`, `pod`, `code` | answers of one pod |
+//! | `gateway_endpoint_in_flight` | `endpoint`, `pod` | requests and connections that a pod has now |
+//! | `gateway_endpoint_ejected` | `endpoint`, `pod` | 1 while a pod is left alone because it took no connection |
+//! | `gateway_connections` | – | open connections of clients |
+//!
+//! `route` is `namespace/name`, `rule` its position there, `backend` the `namespace/name:port` of
+//! a Service (one per version in a canary), `code` a class such as `5xx`, `endpoint` an
+//! `address:port`, which several Services may share. What the load balancer answers by itself has an empty `backend`, and an empty
+//! `route` where none matched.
+//!
+//! Rate, errors, latency and shares in PromQL:
+//!
+//! ```text
+//! sum(rate(gateway_requests_total[1m]))
+//! sum(rate(gateway_requests_total{backend="default/shop:80",code="5xx"}[1m]))
+//!   / sum(rate(gateway_requests_total{backend="default/shop:80"}[1m]))
+//! histogram_quantile(0.99, sum by (le) (rate(gateway_request_duration_seconds_bucket[1m])))
+//! sum by (backend) (rate(gateway_requests_total{route="default/shop"}[1m]))
+//!   / scalar(sum(rate(gateway_requests_total{route="default/shop"}[1m])))
+//! sum by (pod) (rate(gateway_endpoint_requests_total{pod=~"shop-.*"}[1m]))
+//! ```
+//!
+//! A series belongs to one rule and one backend, or to one endpoint, and lives as long as the
+//! table names it, so the number of series is bounded by the configuration. Requests touch only
+//! atomics.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +41,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
+
+use crate::plane::Endpoint;
+use crate::table::Table;
 
 /// Upper bounds of the latency histogram, in seconds: a service on this machine answers in the
 /// first ones, a struggling one in the last.
@@ -49,10 +80,27 @@ impl Labels {
     }
 }
 
+/// Answers by class of status.
+#[derive(Debug, Default)]
+pub(crate) struct Classes([AtomicU64; CLASSES.len()]);
+
+impl Classes {
+    /// Counts one answer.
+    pub(crate) fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        self.0[class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        CLASSES.into_iter().zip(counts)
+    }
+}
+
 /// The counters of one series.
 #[derive(Debug, Default)]
 pub(crate) struct Series {
-    classes: [AtomicU64; CLASSES.len()],
+    classes: Classes,
     buckets: [AtomicU64; BOUNDS.len() + 1],
     sum_us: AtomicU64,
 }
@@ -60,8 +108,7 @@ pub(crate) struct Series {
 impl Series {
     /// Counts one answer and the time until its end.
     pub(crate) fn record(&self, status: StatusCode, took: Duration) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        self.classes[class].fetch_add(1, Ordering::Relaxed);
+        self.classes.count(status);
         let seconds = took.as_secs_f64();
         let bucket = BOUNDS
             .iter()
@@ -92,8 +139,8 @@ impl Metrics {
         self.series.store(Arc::new(series));
     }
 
-    /// Prometheus text.
-    pub(crate) fn render(&self) -> String {
+    /// Prometheus text; `table` has the endpoints, `connections` are those of clients.
+    pub(crate) fn render(&self, table: &Table, connections: usize) -> String {
         let series = self.series.load();
         let mut lines: Vec<(String, &Series)> = series
             .iter()
@@ -104,6 +151,10 @@ impl Metrics {
         let mut text = String::new();
         requests(&mut text, &lines).expect("a string takes every write");
         durations(&mut text, &lines).expect("a string takes every write");
+        endpoints(&mut text, table).expect("a string takes every write");
+        let head = "# HELP gateway_connections Open connections of clients.\n# TYPE gateway_connections gauge";
+        writeln!(text, "{head}\ngateway_connections {connections}")
+            .expect("a string takes every write");
         text
     }
 }
@@ -125,8 +176,7 @@ fn requests(text: &mut String, lines: &[(String, &Series)]) -> std::fmt::Result 
     )?;
     writeln!(text, "# TYPE gateway_requests_total counter")?;
     for (labels, series) in lines {
-        for (class, count) in CLASSES.iter().zip(&series.classes) {
-            let count = count.load(Ordering::Relaxed);
+        for (class, count) in series.classes.counts() {
             writeln!(
                 text,
                 "gateway_requests_total{{{labels},code=\"{class}\"}} {count}"
@@ -157,6 +207,51 @@ fn durations(text: &mut String, lines: &[(String, &Series)]) -> std::fmt::Result
     Ok(())
 }
 
+fn endpoints(text: &mut String, table: &Table) -> std::fmt::Result {
+    // Several Services may have an endpoint, whose counters are the same for all.
+    let lines: BTreeMap<String, &Endpoint> = table
+        .endpoints()
+        .map(|endpoint| (place(endpoint), &**endpoint))
+        .collect();
+    let name = "gateway_endpoint_requests_total";
+    writeln!(
+        text,
+        "# HELP {name} Answers of one pod, by class of status."
+    )?;
+    writeln!(text, "# TYPE {name} counter")?;
+    for (labels, endpoint) in &lines {
+        for (class, count) in endpoint.answers.counts() {
+            writeln!(text, "{name}{{{labels},code=\"{class}\"}} {count}")?;
+        }
+    }
+    let gauges = [
+        (
+            "gateway_endpoint_in_flight",
+            "Requests and connections that a pod has.",
+        ),
+        (
+            "gateway_endpoint_ejected",
+            "1 while a pod is left alone because it took no connection.",
+        ),
+    ];
+    for (name, help) in gauges {
+        writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge")?;
+        for (labels, endpoint) in &lines {
+            let value = match name {
+                "gateway_endpoint_in_flight" => endpoint.load(),
+                _ => usize::from(endpoint.is_ejected()),
+            };
+            writeln!(text, "{name}{{{labels}}} {value}")?;
+        }
+    }
+    Ok(())
+}
+
+fn place(endpoint: &Endpoint) -> String {
+    let Endpoint { address, pod, .. } = endpoint;
+    format!("endpoint=\"{address}\",pod=\"{pod}\"")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +268,7 @@ mod tests {
             .series(&labels)
             .record(StatusCode::OK, Duration::from_secs(20));
 
-        let text = metrics.render();
+        let text = metrics.render(&Table::default(), 0);
         let labels = "route=\"default/hello\",rule=\"0\",backend=\"default/hello:80\"";
         for line in [
             format!("gateway_requests_total{{{labels},code=\"2xx\"}} 2"),

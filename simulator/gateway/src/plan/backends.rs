@@ -32,6 +32,8 @@ pub(crate) struct EndpointKey {
     pub(crate) address: SocketAddr,
     /// Uid of the pod, where the slice tells it.
     pub(crate) target: Option<String>,
+    /// Name of the pod, where the slice tells it; empty elsewhere.
+    pub(crate) pod: String,
 }
 
 /// `namespace/name:port`, for messages and metrics.
@@ -244,17 +246,20 @@ fn collect(
                 .first()
                 .and_then(|text| text.parse::<IpAddr>().ok());
             if let Some(ip) = address {
-                let target = endpoint
-                    .target_ref
-                    .as_ref()
-                    .and_then(|target| target.uid.clone());
-                found.insert(SocketAddr::new(ip, port), target);
+                let target = endpoint.target_ref.as_ref();
+                let uid = target.and_then(|target| target.uid.clone());
+                let pod = target.and_then(|target| target.name.clone());
+                found.insert(SocketAddr::new(ip, port), (uid, pod.unwrap_or_default()));
             }
         }
     }
     found
         .into_iter()
-        .map(|(address, target)| EndpointKey { address, target })
+        .map(|(address, (target, pod))| EndpointKey {
+            address,
+            target,
+            pod,
+        })
         .collect()
 }
 

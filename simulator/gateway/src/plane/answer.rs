@@ -14,6 +14,16 @@ const REASON: HeaderName = HeaderName::from_static("x-devops-lab-gateway");
 pub(super) enum Cause {
     /// The request cannot be understood or must not be passed on.
     BadRequest,
+    /// The headers are larger than allowed, or too many.
+    HeadTooLarge,
+    /// The request line is longer than allowed.
+    TargetTooLong,
+    /// The body is larger than allowed.
+    BodyTooLarge,
+    /// The client took too long to send what it began.
+    Slow,
+    /// A version of HTTP that is not served.
+    Version,
     /// CONNECT: this is no forward proxy.
     NotImplemented,
     /// No listener or rule matches.
@@ -38,6 +48,11 @@ impl Cause {
     fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoBackends | Self::InvalidBackend => StatusCode::INTERNAL_SERVER_ERROR,
@@ -51,6 +66,11 @@ impl Cause {
     fn reason(self) -> &'static str {
         match self {
             Self::BadRequest => "bad-request",
+            Self::HeadTooLarge => "head-too-large",
+            Self::TargetTooLong => "target-too-long",
+            Self::BodyTooLarge => "body-too-large",
+            Self::Slow => "slow-client",
+            Self::Version => "version",
             Self::NotImplemented => "not-implemented",
             Self::NoRoute => "no-route",
             Self::NoBackends => "no-backends",

@@ -1,31 +1,16 @@
 //! Accepting connections, and finding out what each is for.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::http::{Client, serve};
-use super::{Plane, Stop, headers, tcp};
-
-/// Time for a request's headers to arrive, which is also the time that a connection may stay
-/// idle between requests. As nginx has it by default.
-const HEADER_TIME: Duration = Duration::from_secs(60);
-
-/// Largest head of a request, in bytes: the 32 KiB of nginx's large buffers. A larger one is
-/// answered 431.
-const HEADER_BYTES: usize = 32 * 1024;
-
-/// HTTP/2 streams that one client may have open, as nginx has it by default.
-const STREAMS: u32 = 128;
+use super::http::Client;
+use super::io::Io;
+use super::{Plane, Stop, headers, http1, tcp};
 
 /// Time for a TLS handshake: a silent client must not hold a place for ever.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -35,6 +20,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until `stop` closes; then gives the open ones their time.
 pub(super) async fn accept(plane: Arc<Plane>, listener: TcpListener, stop: Stop) {
+    // Each thread has a token of its own to look at, so that none waits for another's.
+    let stops: Arc<[Stop]> = (0..plane.workers.count()).map(|_| stop.child()).collect();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -43,8 +30,17 @@ pub(super) async fn accept(plane: Arc<Plane>, listener: TcpListener, stop: Stop)
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = dispatch(Arc::clone(&plane), stream, peer, stop.clone());
-                plane.connections.spawn(connection);
+                let (shared, stops) = (Arc::clone(&plane), Arc::clone(&stops));
+                plane
+                    .workers
+                    .serve(&plane.connections, stream, move |worker, stream| {
+                        let stop = stops[worker].clone();
+                        let cut = stop.closed.clone();
+                        async move {
+                            let serving = dispatch(shared, stream, peer, stop);
+                            cut.run_until_cancelled(serving).await;
+                        }
+                    });
             }
             Err(error) => {
                 tracing::debug!(%error, "connection not accepted");
@@ -68,10 +64,7 @@ async fn dispatch(plane: Arc<Plane>, stream: TcpStream, peer: SocketAddr, stop: 
     }
     let service = plane.table.load().service(local).cloned();
     if let Some(target) = service {
-        tokio::select! {
-            () = tcp::serve(&plane, &target, stream, &stop) => {}
-            () = stop.closed.cancelled() => {}
-        }
+        tcp::serve(&plane, &target, stream, &stop).await;
     } else if !plane.services.owns(local.ip()) {
         let tls = plane.table.load().tls(local.port()).cloned();
         let client = Client {
@@ -81,7 +74,7 @@ async fn dispatch(plane: Arc<Plane>, stream: TcpStream, peer: SocketAddr, stop: 
             stop,
         };
         match tls {
-            None => serve_http(plane, stream, client).await,
+            None => http1::serve(plane, Io::Tcp(stream), Arc::new(client)).await,
             Some(tls) => serve_https(plane, stream, client, Arc::clone(tls.config())).await,
         }
     }
@@ -100,50 +93,10 @@ async fn serve_https(
         shaken = shaking => shaken,
     };
     match shaken {
-        Ok(Ok(stream)) => serve_http(plane, stream, client).await,
+        Ok(Ok(stream)) => {
+            http1::serve(plane, Io::Layered(Box::new(stream)), Arc::new(client)).await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
-}
-
-async fn serve_http<S>(plane: Arc<Plane>, stream: S, client: Client)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let stop = client.stop.clone();
-    let client = Arc::new(client);
-    let service = service_fn(move |request| {
-        let (plane, client) = (Arc::clone(&plane), Arc::clone(&client));
-        async move { Ok::<_, Infallible>(serve(&plane, &client, request).await) }
-    });
-    let builder = builder();
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = stop.closed.cancelled() => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::trace!(%error, "client connection ended");
-    }
-}
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(HEADER_BYTES)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(HEADER_BYTES).expect("the limit is small"))
-        .max_concurrent_streams(STREAMS);
-    builder
 }

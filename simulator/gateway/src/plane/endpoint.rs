@@ -4,12 +4,16 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
-use super::upstream::{Http1, Http2};
+use super::http1::Link;
+use super::upstream::Http2;
+use super::workers;
+use crate::metrics::Classes;
 
 /// How long an endpoint that did not take a connection is left alone, the first time. Short
 /// enough that a container that restarts inside its pod is soon used again.
@@ -30,20 +34,24 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
+    /// Name of the pod; empty where the EndpointSlice tells none.
+    pub(crate) pod: String,
     in_flight: AtomicUsize,
     made: Instant,
     /// Milliseconds after `made`.
     ejected_until: AtomicU64,
     /// Connections not taken since the last one that was.
     failures: AtomicU32,
-    pool: Pool,
+    /// Answers to HTTP requests.
+    pub(crate) answers: Classes,
+    /// One per thread of the data plane.
+    pools: [Pool; workers::MOST],
 }
 
-/// The lock is held for a push or a pop, never across an await, and is contended only by
-/// requests to the same endpoint that begin or end at the same instant.
+/// Idle connections of one thread; the lock is contended only by whoever sweeps.
 #[derive(Default)]
 struct Pool {
-    http1: Mutex<VecDeque<(Http1, Instant)>>,
+    http1: Mutex<VecDeque<(Link, Instant)>>,
     http2: Mutex<Option<Http2>>,
 }
 
@@ -55,14 +63,16 @@ impl std::fmt::Debug for Pool {
 
 impl Endpoint {
     /// An endpoint without connections, in good standing.
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, pod: String) -> Self {
         Self {
             address,
+            pod,
             in_flight: AtomicUsize::new(0),
             made: Instant::now(),
             ejected_until: AtomicU64::new(0),
             failures: AtomicU32::new(0),
-            pool: Pool::default(),
+            answers: Classes::default(),
+            pools: std::array::from_fn(|_| Pool::default()),
         }
     }
 
@@ -80,7 +90,8 @@ impl Endpoint {
         self.ejected_until.store(0, Ordering::Relaxed);
     }
 
-    fn is_ejected(&self) -> bool {
+    /// True while it is left alone.
+    pub(crate) fn is_ejected(&self) -> bool {
         match self.ejected_until.load(Ordering::Relaxed) {
             0 => false,
             until => millis(self.made.elapsed()) < until,
@@ -93,65 +104,60 @@ impl Endpoint {
         InFlight(Arc::clone(self))
     }
 
-    fn load(&self) -> usize {
+    /// Requests and connections that it has.
+    pub(crate) fn load(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts an answer.
+    pub(super) fn count(&self, status: StatusCode) {
+        self.answers.count(status);
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.pools[workers::number()]
     }
 
     /// The connection that was used last, because it is the least likely to have been closed
     /// by the other side.
-    pub(super) fn take_idle(&self) -> Option<Http1> {
-        let mut idle = self
-            .pool
-            .http1
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while let Some((connection, _)) = idle.pop_back() {
-            if !connection.is_closed() {
-                return Some(connection);
+    pub(super) fn take_idle(&self) -> Option<Link> {
+        let mut idle = self.pool().http1();
+        while let Some((link, _)) = idle.pop_back() {
+            if link.is_quiet() {
+                return Some(link);
             }
         }
         None
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn put_idle(&self, connection: Http1) {
-        if connection.is_closed() {
-            return;
-        }
-        let now = Instant::now();
-        let mut idle = self
-            .pool
-            .http1
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while idle
-            .front()
-            .is_some_and(|(_, since)| now.duration_since(*since) > IDLE_TIME)
-        {
-            idle.pop_front();
-        }
+    pub(super) fn put_idle(&self, link: Link) {
+        let mut idle = self.pool().http1();
         if idle.len() < IDLE_MAX {
-            idle.push_back((connection, now));
+            idle.push_back((link, Instant::now()));
+        }
+    }
+
+    /// Closes connections that were idle for too long or that the other side has closed.
+    pub(super) fn sweep(&self) {
+        for pool in &self.pools {
+            let mut idle = pool.http1();
+            idle.retain(|(link, since)| since.elapsed() < IDLE_TIME && link.is_quiet());
+            if idle.is_empty() {
+                *idle = VecDeque::new();
+            }
         }
     }
 
     /// The shared HTTP/2 connection, if it is still open.
     pub(super) fn http2(&self) -> Option<Http2> {
-        let shared = self
-            .pool
-            .http2
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let shared = self.pool().http2();
         shared.clone().filter(|connection| !connection.is_closed())
     }
 
     /// Stops sharing an HTTP/2 connection that has ended.
     pub(super) fn forget_closed_http2(&self) {
-        let mut shared = self
-            .pool
-            .http2
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.pool().http2();
         if shared.as_ref().is_some_and(Http2::is_closed) {
             *shared = None;
         }
@@ -159,11 +165,17 @@ impl Endpoint {
 
     /// Shares an HTTP/2 connection.
     pub(super) fn share_http2(&self, connection: Http2) {
-        *self
-            .pool
-            .http2
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        *self.pool().http2() = Some(connection);
+    }
+}
+
+impl Pool {
+    fn http1(&self) -> MutexGuard<'_, VecDeque<(Link, Instant)>> {
+        self.http1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn http2(&self) -> MutexGuard<'_, Option<Http2>> {
+        self.http2.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,6 +234,11 @@ impl EndpointSet {
         chosen.map(Arc::clone)
     }
 
+    /// The members, in the order of their turns.
+    pub(crate) fn members(&self) -> &[Arc<Endpoint>] {
+        &self.members
+    }
+
     /// The members as JSON.
     pub(crate) fn describe(&self) -> serde_json::Value {
         let member = |endpoint: &Arc<Endpoint>| {
@@ -243,7 +260,7 @@ mod tests {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         EndpointSet::new(
             (1..=size)
-                .map(|port| Arc::new(Endpoint::new(address(port))))
+                .map(|port| Arc::new(Endpoint::new(address(port), String::new())))
                 .collect(),
             0,
         )

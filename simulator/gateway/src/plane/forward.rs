@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::request::Parts;
+use http::response;
 use tokio::time::Instant;
 
 use super::Plane;
 use super::answer::Cause;
-use super::body::RequestBody;
+use super::body::{BodyError, RequestBody, Source};
 use super::endpoint::{Endpoint, InFlight};
-use super::upstream::{self, Failure, Lease};
+use super::upstream::{self, Failure, Sending};
 use crate::table::Target;
 
 /// How long other endpoints are tried for one request or connection. An endpoint that refuses
@@ -23,8 +23,8 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 /// An endpoint's response and what it still holds.
 #[derive(Debug)]
 pub(super) struct Reply {
-    pub(super) response: Response<Incoming>,
-    pub(super) lease: Lease,
+    pub(super) head: response::Parts,
+    pub(super) body: Source,
     pub(super) in_flight: InFlight,
 }
 
@@ -90,52 +90,62 @@ impl<'a> Search<'a> {
 pub(super) async fn forward(
     plane: &Plane,
     target: &Arc<Target>,
-    mut request: Request<RequestBody>,
+    parts: Parts,
+    body: RequestBody,
     limit: Option<Duration>,
 ) -> Result<Reply, Unanswered> {
     let mut search = Search::new(plane, target);
-    let mut reason = (Cause::NoEndpoints, no_endpoints(target));
+    let mut sending = Sending::new(parts, body, target.http2);
+    let mut reason = (Cause::NoEndpoints, String::new());
     let mut losses = 0;
     while let Some(endpoint) = search.next() {
         let in_flight = endpoint.begin();
-        let sending = upstream::send(&endpoint, search.target.http2, request);
+        let trying = upstream::send(&endpoint, &mut sending);
         let sent = match limit {
-            None => sending.await,
-            Some(limit) => match tokio::time::timeout(limit, sending).await {
+            None => trying.await,
+            Some(limit) => match tokio::time::timeout(limit, trying).await {
                 Ok(sent) => sent,
                 Err(_) => return Err(too_late(target, limit)),
             },
         };
         match sent {
-            Ok((response, lease)) => {
+            Ok((head, body)) => {
                 return Ok(Reply {
-                    response,
-                    lease,
+                    head,
+                    body,
                     in_flight,
                 });
             }
-            Err(Failure::NotSent {
-                request: unsent,
-                source,
-            }) => {
-                reason = (
-                    Cause::ConnectFailed,
-                    refused(target, endpoint.address, &*source),
-                );
-                request = *unsent;
+            Err(Failure::NotSent(source)) => {
+                let words = refused(target, endpoint.address, &*source);
+                reason = (Cause::ConnectFailed, words);
             }
-            Err(Failure::Lost { copy, source }) => {
+            Err(Failure::Client(error)) => return Err(client_broke(&error)),
+            Err(Failure::Lost { again, source }) => {
                 tracing::debug!(endpoint = %endpoint.address, error = %source, "no answer");
                 reason = (Cause::UpstreamClosed, lost(target, endpoint.address));
                 losses += usize::from(!search.renew());
-                match copy {
-                    Some(copy) if losses < 2 => request = *copy,
-                    Some(_) | None => break,
+                if !again || losses > 1 {
+                    break;
                 }
             }
         }
     }
+    if reason.0 == Cause::NoEndpoints {
+        reason.1 = no_endpoints(target);
+    }
     Err(reason)
+}
+
+fn client_broke(error: &BodyError) -> Unanswered {
+    let cause = match error {
+        BodyError::TooLarge => Cause::BodyTooLarge,
+        BodyError::TooSlow => Cause::Slow,
+        BodyError::Malformed(_) | BodyError::Cut | BodyError::Late | BodyError::Http2(_) => {
+            Cause::BadRequest
+        }
+    };
+    (cause, error.to_string())
 }
 
 fn no_endpoints(target: &Target) -> String {

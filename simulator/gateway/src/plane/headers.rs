@@ -17,6 +17,15 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// message would mean something else.
 const ESSENTIAL: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
 
+/// Headers that mean the next hop without a `Connection` header that says so.
+const ONE_HOP: [HeaderName; 5] = [
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+];
+
 /// The client's address in the form of a header, made once per connection.
 pub(super) fn client_value(address: IpAddr) -> HeaderValue {
     HeaderValue::try_from(address.to_string()).expect("an address is made of header characters")
@@ -31,7 +40,15 @@ pub(super) fn host_header(request: &Parts) -> Result<HeaderValue, &'static str> 
         return Err("more than one Host header");
     }
     if let Some(authority) = request.uri.authority() {
-        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let host = authority.as_str();
+        // A host that only looks like one is how `a@b` gets past whoever reads `a`.
+        if host.is_empty() || host.contains('@') {
+            return Err("the host of the target is not valid");
+        }
+        // RFC 9112 §3.2.2 lets a proxy choose the target's; another may have chosen otherwise.
+        if first.is_some_and(|first| !first.as_bytes().eq_ignore_ascii_case(host.as_bytes())) {
+            return Err("the Host header is not the host of the target");
+        }
         return HeaderValue::from_str(host).map_err(|_| "the host is not valid");
     }
     match first {
@@ -50,20 +67,19 @@ fn is_host(value: &HeaderValue) -> bool {
 
 /// The protocol that the client wants to change to, if it may.
 pub(super) fn upgrade_wanted(request: &Parts) -> Option<HeaderValue> {
-    let asks = request.version == Version::HTTP_11 && names(&request.headers, "upgrade");
+    let asks =
+        request.version == Version::HTTP_11 && connection_names(&request.headers, b"upgrade");
     let protocol = request.headers.get(header::UPGRADE).filter(|_| asks)?;
     // Changing to HTTP/2 on the way is a matter between the client and us, and we do not.
     (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
 }
 
-fn names(headers: &HeaderMap, token: &str) -> bool {
-    let values = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+/// True where a `Connection` header names this token.
+pub(super) fn connection_names(headers: &HeaderMap, token: &[u8]) -> bool {
+    let values = headers.get_all(header::CONNECTION).iter();
     values
-        .flat_map(|value| value.split(','))
-        .any(|found| found.trim().eq_ignore_ascii_case(token))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|found| found.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 /// Removes what is meant for the next hop only.
@@ -84,11 +100,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    headers.remove(header::TRANSFER_ENCODING);
-    headers.remove(header::UPGRADE);
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(HTTP2_SETTINGS);
+    for name in &ONE_HOP {
+        headers.remove(name);
+    }
     // The one value that means something end to end: gRPC asks for trailers with it.
     if headers
         .get(header::TE)
@@ -119,10 +133,8 @@ pub(super) fn tell_client(
         }
     };
     headers.insert(X_FORWARDED_FOR, chain);
-    headers.insert(
-        X_FORWARDED_PROTO,
-        HeaderValue::from_static(if secure { "https" } else { "http" }),
-    );
+    let scheme = if secure { "https" } else { "http" };
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     headers.insert(X_FORWARDED_HOST, host.clone());
 }
 
@@ -222,7 +234,19 @@ mod tests {
     #[test]
     fn a_request_is_for_exactly_one_host() {
         host(Version::HTTP_11, "/", &["a.b:80"], Ok("a.b:80"));
-        host(Version::HTTP_11, "http://c.d/", &["a.b"], Ok("c.d"));
+        host(Version::HTTP_11, "http://c.d/", &["C.D"], Ok("c.d"));
+        host(
+            Version::HTTP_11,
+            "http://c.d/",
+            &["a.b"],
+            Err("the Host header is not the host of the target"),
+        );
+        host(
+            Version::HTTP_2,
+            "http://a.b@c.d/",
+            &[],
+            Err("the host of the target is not valid"),
+        );
         host(Version::HTTP_2, "http://c.d/", &[], Ok("c.d"));
         host(Version::HTTP_10, "/", &[], Ok(""));
         host(Version::HTTP_11, "/", &[], Err("no Host header"));

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::{Method, Response, StatusCode, header, response};
+use http_body::Body;
 use tokio::time::Instant;
 
 use super::answer::{Cause, answer};
-use super::body::{Record, RequestBody, ResponseBody, UpstreamBody};
+use super::body::{Record, RequestBody, ResponseBody, Source, Tunnel, UpstreamBody};
+use super::endpoint::InFlight;
 use super::forward::{Reply, Unanswered, forward};
-use super::{Plane, Stop, headers, tunnel};
+use super::{Plane, Stop, headers};
 use crate::table::{Backend, Hit, Origin, Rule, host_of};
 
 /// Longest part of a path that an answer repeats.
@@ -26,22 +25,21 @@ pub(super) struct Client {
     pub(super) address: HeaderValue,
     /// The listener's port.
     pub(super) port: u16,
-    /// True over TLS.
+    /// The client came over TLS.
     pub(super) secure: bool,
     pub(super) stop: Stop,
 }
 
-/// Answers one request.
+/// Answers one request, which began to arrive at `started`.
 pub(super) async fn serve(
-    plane: &Arc<Plane>,
+    plane: &Plane,
     client: &Client,
-    mut request: Request<Incoming>,
+    started: Instant,
+    parts: Parts,
+    mut body: RequestBody,
 ) -> Response<ResponseBody> {
-    let started = Instant::now();
-    let upgrade = request.headers().contains_key(header::UPGRADE);
-    let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
-    let (parts, body) = request.into_parts();
-    let routed = match route(plane, client, &parts) {
+    let routed = fits(plane, &parts, &mut body).and_then(|()| route(plane, client, &parts));
+    let routed = match routed {
         Ok(routed) => routed,
         Err((cause, words)) => {
             let response = answer(cause, &words);
@@ -58,7 +56,25 @@ pub(super) async fn serve(
         started,
         routed,
     };
-    exchange.answer(parts, body, upgrade).await
+    exchange.answer(parts, body).await
+}
+
+/// Refuses a body that says itself that it is too large; any other is counted as it comes.
+fn fits(plane: &Plane, parts: &Parts, body: &mut RequestBody) -> Result<(), Unanswered> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    let type_ = parts.headers.get(header::CONTENT_TYPE);
+    if type_.is_some_and(|type_| type_.as_bytes().starts_with(b"application/grpc")) {
+        body.unbounded();
+        return Ok(());
+    }
+    let limit = plane.limits.body;
+    if body.size_hint().lower() > limit {
+        let words = format!("the body is larger than {limit} bytes");
+        return Err((Cause::BodyTooLarge, words));
+    }
+    Ok(())
 }
 
 /// A request that found its rule.
@@ -88,7 +104,7 @@ fn route(plane: &Plane, client: &Client, parts: &Parts) -> Result<Routed, Unansw
 }
 
 struct Exchange<'a> {
-    plane: &'a Arc<Plane>,
+    plane: &'a Plane,
     client: &'a Client,
     started: Instant,
     routed: Routed,
@@ -99,12 +115,7 @@ impl Exchange<'_> {
         &self.routed.hit.rule
     }
 
-    async fn answer(
-        &self,
-        parts: Parts,
-        body: Incoming,
-        upgrade: Option<OnUpgrade>,
-    ) -> Response<ResponseBody> {
+    async fn answer(&self, parts: Parts, body: RequestBody) -> Response<ResponseBody> {
         if self.rule().filters.redirect.is_some() {
             return self.by_rule(self.redirect(&parts));
         }
@@ -116,7 +127,7 @@ impl Exchange<'_> {
             );
             return self.by_rule(answer(Cause::NoBackends, &words));
         };
-        match self.ask(backend, parts, body, upgrade).await {
+        match self.ask(backend, parts, body).await {
             Ok(response) => response,
             Err((cause, words)) => {
                 let mut response = answer(cause, &words);
@@ -166,8 +177,7 @@ impl Exchange<'_> {
         &self,
         backend: &Arc<Backend>,
         parts: Parts,
-        body: Incoming,
-        upgrade: Option<OnUpgrade>,
+        body: RequestBody,
     ) -> Result<Response<ResponseBody>, Unanswered> {
         let target = backend.target.as_ref().map_err(|refusal| {
             (
@@ -175,8 +185,9 @@ impl Exchange<'_> {
                 format!("backend {}: {}", backend.name, refusal.message),
             )
         })?;
-        let request = self.prepare(backend, parts, body);
-        let forwarding = forward(self.plane, target, request, self.rule().timeouts.backend);
+        let parts = self.prepare(backend, parts);
+        let limit = self.rule().timeouts.backend;
+        let forwarding = forward(self.plane, target, parts, body, limit);
         let reply = match self.rule().timeouts.request {
             None => forwarding.await,
             Some(limit) => tokio::time::timeout_at(self.started + limit, forwarding)
@@ -190,28 +201,26 @@ impl Exchange<'_> {
                     Err((Cause::Timeout, words))
                 }),
         }?;
-        self.reply(backend, reply, upgrade)
+        self.reply(backend, reply)
     }
 
     /// The request as the backend gets it.
-    fn prepare(&self, backend: &Backend, mut parts: Parts, body: Incoming) -> Request<RequestBody> {
+    fn prepare(&self, backend: &Backend, mut parts: Parts) -> Parts {
         let upgrade = headers::upgrade_wanted(&parts);
         headers::in_http1_form(&mut parts);
         headers::strip_hop_by_hop(&mut parts.headers);
+        // The client gets its word to go on from us.
+        parts.headers.remove(header::EXPECT);
         if let Some(protocol) = upgrade {
             headers::ask_upgrade(&mut parts.headers, protocol);
         }
-        headers::tell_client(
-            &mut parts.headers,
-            &self.client.address,
-            &self.routed.host,
-            self.client.secure,
-        );
-        parts.headers.insert(header::HOST, self.routed.host.clone());
+        let (client, host) = (self.client, &self.routed.host);
+        headers::tell_client(&mut parts.headers, &client.address, host, client.secure);
+        parts.headers.insert(header::HOST, host.clone());
         self.rewrite(&mut parts);
         self.rule().filters.request.apply(&mut parts.headers);
         backend.filters.request.apply(&mut parts.headers);
-        Request::from_parts(parts, RequestBody::from(body))
+        parts
     }
 
     fn rewrite(&self, parts: &mut Parts) {
@@ -235,66 +244,61 @@ impl Exchange<'_> {
     }
 
     /// The response as the client gets it.
-    fn reply(
-        &self,
-        backend: &Backend,
-        reply: Reply,
-        upgrade: Option<OnUpgrade>,
-    ) -> Result<Response<ResponseBody>, Unanswered> {
+    fn reply(&self, backend: &Backend, reply: Reply) -> Result<Response<ResponseBody>, Unanswered> {
         let Reply {
-            mut response,
-            lease,
+            mut head,
+            body,
             in_flight,
         } = reply;
-        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let protocol = response.headers().get(header::UPGRADE).cloned();
-        headers::strip_hop_by_hop(response.headers_mut());
-        if switched {
-            let (Some(client), Some(protocol)) = (upgrade, protocol) else {
-                let words = format!("backend {} changed the protocol unasked", backend.name);
-                return Err((Cause::UpstreamClosed, words));
-            };
-            headers::ask_upgrade(response.headers_mut(), protocol);
-            self.join(client, hyper::upgrade::on(&mut response), in_flight);
-            backend
-                .series
-                .record(response.status(), self.started.elapsed());
-            return Ok(response.map(|_| ResponseBody::Text(None)));
+        let protocol = head.headers.get(header::UPGRADE).cloned();
+        headers::strip_hop_by_hop(&mut head.headers);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.join(backend, head, protocol, body, in_flight);
         }
-        backend.filters.response.apply(response.headers_mut());
-        self.rule().filters.response.apply(response.headers_mut());
-        let (mut parts, inner) = response.into_parts();
-        parts.version = http::Version::HTTP_11;
+        backend.filters.response.apply(&mut head.headers);
+        self.rule().filters.response.apply(&mut head.headers);
+        head.version = http::Version::HTTP_11;
         let limit = self.rule().timeouts.request;
         let body = UpstreamBody {
-            inner,
-            finished: false,
-            lease: Some(lease),
+            inner: body,
             deadline: limit.map(|limit| Box::pin(tokio::time::sleep_until(self.started + limit))),
             in_flight,
-            _record: Record {
+            record: Record {
                 series: Arc::clone(&backend.series),
-                status: parts.status,
+                status: head.status,
                 started: self.started,
             },
         };
-        Ok(Response::from_parts(
-            parts,
-            ResponseBody::Upstream(Box::new(body)),
-        ))
+        Ok(Response::from_parts(head, ResponseBody::Upstream(body)))
     }
 
-    /// Carries bytes between client and backend once both have changed the protocol.
-    fn join(&self, client: OnUpgrade, backend: OnUpgrade, in_flight: super::endpoint::InFlight) {
-        let stop = self.client.stop.clone();
-        self.plane.connections.spawn(async move {
-            let _in_flight = in_flight;
-            match tokio::try_join!(client, backend) {
-                Ok((client, backend)) => {
-                    tunnel::carry(TokioIo::new(client), TokioIo::new(backend), &stop).await;
-                }
-                Err(error) => tracing::debug!(%error, "change of protocol failed"),
-            }
-        });
+    /// Client and backend both change the protocol.
+    fn join(
+        &self,
+        backend: &Backend,
+        mut head: response::Parts,
+        protocol: Option<HeaderValue>,
+        body: Source,
+        in_flight: InFlight,
+    ) -> Result<Response<ResponseBody>, Unanswered> {
+        let link = match body {
+            Source::Http1(download) => download.into_link(),
+            Source::Http2(_) => None,
+        };
+        let (Some(link), Some(protocol)) = (link, protocol) else {
+            let words = format!("backend {} changed the protocol unasked", backend.name);
+            return Err((Cause::UpstreamClosed, words));
+        };
+        headers::ask_upgrade(&mut head.headers, protocol);
+        backend.series.record(head.status, self.started.elapsed());
+        in_flight.endpoint().count(head.status);
+        let tunnel = Tunnel {
+            link,
+            _in_flight: in_flight,
+        };
+        Ok(Response::from_parts(
+            head,
+            ResponseBody::Tunnel(Box::new(tunnel)),
+        ))
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Plane, Stop, connection};
 
@@ -25,17 +26,22 @@ pub(crate) struct BindFailure {
     pub(crate) message: String,
 }
 
+/// How often idle connections to endpoints are looked over.
+const SWEEP: Duration = Duration::from_secs(10);
+
 /// The open sockets of a data plane.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     plane: Arc<Plane>,
     open: HashMap<SocketAddr, Stop>,
+    _sweeper: AbortOnDropHandle<()>,
 }
 
 impl Sockets {
     /// No sockets yet.
     pub(crate) fn new(plane: Arc<Plane>) -> Self {
         Self {
+            _sweeper: AbortOnDropHandle::new(tokio::spawn(sweep(Arc::clone(&plane)))),
             plane,
             open: HashMap::new(),
         }
@@ -95,6 +101,15 @@ impl Sockets {
                 open = connections.len(),
                 "connections cut at the end of the drain time"
             );
+        }
+    }
+}
+
+async fn sweep(plane: Arc<Plane>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        for endpoint in plane.table.load_full().endpoints() {
+            endpoint.sweep();
         }
     }
 }

@@ -1,21 +1,22 @@
-//! Connections to endpoints.
+//! Connections to endpoints, and one request over one of them.
 
 use std::error::Error;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, Uri, Version, header, uri};
+use http::request::Parts;
+use http::{Method, Request, Response, Uri, Version, header, response, uri};
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::body::RequestBody;
+use super::body::{BodyError, RequestBody, Source};
 use super::endpoint::Endpoint;
+use super::http1::{Broken, Link, Upload, exchange};
 
-/// An HTTP/1.1 connection to an endpoint, for one request at a time.
-pub(super) type Http1 = http1::SendRequest<RequestBody>;
 /// An HTTP/2 connection to an endpoint, shared by its requests.
 pub(super) type Http2 = http2::SendRequest<RequestBody>;
 
@@ -26,30 +27,52 @@ const CONNECT_TIME: Duration = Duration::from_secs(1);
 /// How often a request on a shared connection looks whether there still is one.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a response still holds of the connection it came on.
+/// A request that some endpoint will get.
 #[derive(Debug)]
-pub(super) enum Lease {
-    /// The connection is free again after the response. `at_once` where the request had no
-    /// body, so that nothing else can keep the connection busy.
-    Http1 { connection: Http1, at_once: bool },
-    /// The connection is shared, or at its end.
-    Nothing,
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one per request, mostly the large one, and it never moves"
+)]
+pub(super) enum Sending {
+    /// In the form of HTTP/1.1.
+    Http1 {
+        parts: Parts,
+        upload: Upload,
+        /// It asks for a change of protocol.
+        upgrade: bool,
+    },
+    /// In the form of HTTP/2; taken while it is on its way.
+    Http2(Option<Box<Request<RequestBody>>>),
+}
+
+impl Sending {
+    /// The request, in the form that the endpoints of a Service want it in.
+    pub(super) fn new(parts: Parts, body: RequestBody, http2: bool) -> Self {
+        if http2 {
+            let request = in_http2_form(Request::from_parts(parts, body));
+            return Self::Http2(Some(Box::new(request)));
+        }
+        Self::Http1 {
+            upload: Upload::new(&parts, body),
+            upgrade: parts.headers.contains_key(header::UPGRADE),
+            parts,
+        }
+    }
 }
 
 /// Why there is no response.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The endpoint got nothing; the request can go elsewhere.
-    NotSent {
-        request: Box<Request<RequestBody>>,
+    NotSent(Box<dyn Error + Send + Sync>),
+    /// The endpoint got the request, or a part of it, and did not answer.
+    Lost {
+        /// Sending it twice does no harm.
+        again: bool,
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The endpoint got the request, or a part of it, and did not answer. Where sending it
-    /// twice does no harm, there is a copy.
-    Lost {
-        copy: Option<Box<Request<RequestBody>>>,
-        source: hyper::Error,
-    },
+    /// The client's side broke off.
+    Client(BodyError),
 }
 
 /// Sends a request, over a kept connection where there is one. A kept connection may have been
@@ -57,127 +80,108 @@ pub(super) enum Failure {
 /// sent again over a new one.
 pub(super) async fn send(
     endpoint: &Arc<Endpoint>,
-    http2: bool,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    if http2 {
-        send_http2(endpoint, request).await
-    } else {
-        send_http1(endpoint, request).await
+    sending: &mut Sending,
+) -> Result<(response::Parts, Source), Failure> {
+    match sending {
+        Sending::Http1 {
+            parts,
+            upload,
+            upgrade,
+        } => send_http1(endpoint, parts, upload, *upgrade).await,
+        Sending::Http2(request) => {
+            let sent = request.take().expect("it came back with the last failure");
+            let (response, unsent) = send_http2(endpoint, *sent).await;
+            *request = unsent.map(Box::new);
+            let (parts, body) = response?.into_parts();
+            Ok((parts, Source::Http2(body)))
+        }
     }
 }
 
 async fn send_http1(
     endpoint: &Arc<Endpoint>,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    while let Some(mut connection) = endpoint.take_idle() {
-        if connection.ready().await.is_err() {
+    parts: &Parts,
+    upload: &mut Upload,
+    upgrade: bool,
+) -> Result<(response::Parts, Source), Failure> {
+    let again = may_repeat(&parts.method, upload.has_no_body());
+    while let Some(link) = endpoint.take_idle() {
+        // A request that cannot be made again is worth a question to the kernel.
+        if !again && !link.is_quiet_now() {
             continue;
         }
-        match try_http1(connection, request).await {
-            Err(Failure::NotSent {
-                request: unsent, ..
-            }) => request = *unsent,
-            Err(Failure::Lost {
-                copy: Some(copy), ..
-            }) => {
-                request = *copy;
+        match exchange(link, upload, &parts.method, upgrade).await {
+            Ok((response, download)) => return Ok((response, Source::Http1(download))),
+            Err(Broken::Endpoint(_)) if upload.is_unsent() => {}
+            Err(Broken::Endpoint(_)) if again => {
+                *upload = Upload::new(parts, RequestBody::Empty);
                 break;
             }
-            answered => return answered,
+            Err(broken) => return Err(failure(broken, parts, upload, again)),
         }
     }
-    match connect_http1(endpoint).await {
-        Ok(connection) => try_http1(connection, request).await,
-        Err(source) => Err(not_sent(request, source)),
+    let stream = connect(endpoint)
+        .await
+        .map_err(|error| Failure::NotSent(error.into()))?;
+    match exchange(Link::new(stream), upload, &parts.method, upgrade).await {
+        Ok((response, download)) => Ok((response, Source::Http1(download))),
+        Err(broken) => Err(failure(broken, parts, upload, again)),
     }
 }
 
-/// Sends a request over one connection.
-///
-/// The response must not be waited for alone. A connection that closes at the very moment in
-/// which a request is handed to it can leave the request in a queue that nobody reads; only
-/// giving up the connection empties the queue, and the request comes back.
-async fn try_http1(
-    mut connection: Http1,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    let at_once = request.body().is_empty();
-    let copy = may_repeat(&request).then(|| copy_of(&request));
-    let mut sending = pin!(connection.try_send_request(request));
-    let sent = tokio::select! {
-        biased;
-        sent = &mut sending => Some(sent),
-        () = closed(&mut connection) => None,
-    };
-    let (sent, lease) = match sent {
-        Some(sent) => (
-            sent,
-            Lease::Http1 {
-                connection,
-                at_once,
-            },
-        ),
-        None => {
-            drop(connection);
-            (sending.await, Lease::Nothing)
+fn failure(broken: Broken, parts: &Parts, upload: &mut Upload, again: bool) -> Failure {
+    match broken {
+        Broken::Client(error) => Failure::Client(error),
+        Broken::Endpoint(error) if upload.is_unsent() => Failure::NotSent(error.into()),
+        Broken::Endpoint(error) => {
+            if again {
+                *upload = Upload::new(parts, RequestBody::Empty);
+            }
+            Failure::Lost {
+                again,
+                source: error.into(),
+            }
         }
-    };
-    match sent {
-        Ok(response) => Ok((response, lease)),
-        Err(error) => Err(unanswered(error, copy)),
+        // It would make no more sense the second time.
+        Broken::Nonsense(words) => Failure::Lost {
+            again: false,
+            source: words.into(),
+        },
     }
 }
 
-/// Waits for the end of a connection.
-async fn closed(connection: &mut Http1) {
-    if connection.ready().await.is_ok() {
-        std::future::pending().await
-    }
-}
-
-fn not_sent(request: Request<RequestBody>, source: Box<dyn Error + Send + Sync>) -> Failure {
-    let request = Box::new(request);
-    Failure::NotSent { request, source }
-}
-
-fn unanswered(
-    mut error: TrySendError<Request<RequestBody>>,
-    copy: Option<Request<RequestBody>>,
-) -> Failure {
-    match error.take_message() {
-        Some(unsent) => not_sent(unsent, error.into_error().into()),
-        None => {
-            let source = error.into_error();
-            let copy = copy.filter(|_| is_closed(&source)).map(Box::new);
-            Failure::Lost { copy, source }
-        }
-    }
-}
-
+/// The response, and the request where it can still be used.
 async fn send_http2(
     endpoint: &Arc<Endpoint>,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    let request = in_http2_form(request);
+) -> (
+    Result<Response<Incoming>, Failure>,
+    Option<Request<RequestBody>>,
+) {
     let connection = match endpoint.http2() {
         Some(connection) => connection,
         None => match connect_http2(endpoint).await {
             Ok(connection) => connection,
-            Err(source) => return Err(not_sent(request, source)),
+            Err(source) => return (Err(Failure::NotSent(source)), Some(request)),
         },
     };
     try_http2(endpoint, connection, request).await
 }
 
-/// As [`try_http1`]; but the end of a shared connection is not told, so it has to be looked for.
+/// The response must not be waited for alone. A connection that closes at the very moment in
+/// which a request is handed to it can leave the request in a queue that nobody reads; only
+/// giving up the connection empties the queue, and the request comes back. The end of a shared
+/// connection is not told, so it has to be looked for.
 async fn try_http2(
     endpoint: &Endpoint,
     mut connection: Http2,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Lease), Failure> {
-    let copy = may_repeat(&request).then(|| copy_of(&request));
+) -> (
+    Result<Response<Incoming>, Failure>,
+    Option<Request<RequestBody>>,
+) {
+    let again = may_repeat(request.method(), request.body().is_empty());
+    let copy = again.then(|| copy_of(&request));
     let mut sending = pin!(connection.try_send_request(request));
     let sent = loop {
         tokio::select! {
@@ -192,9 +196,31 @@ async fn try_http2(
         }
     };
     match sent {
-        Ok(response) => Ok((response, Lease::Nothing)),
-        Err(error) => Err(unanswered(error, copy)),
+        Ok(response) => (Ok(response), None),
+        Err(error) => unanswered(error, copy),
     }
+}
+
+fn unanswered(
+    mut error: TrySendError<Request<RequestBody>>,
+    copy: Option<Request<RequestBody>>,
+) -> (
+    Result<Response<Incoming>, Failure>,
+    Option<Request<RequestBody>>,
+) {
+    if let Some(unsent) = error.take_message() {
+        let source = error.into_error().into();
+        return (Err(Failure::NotSent(source)), Some(unsent));
+    }
+    let source = error.into_error();
+    // A response that makes no sense would make no more sense the second time.
+    let closed = !source.is_parse() && !source.is_user() && !source.is_timeout();
+    let copy = copy.filter(|_| closed);
+    let failure = Failure::Lost {
+        again: copy.is_some(),
+        source: source.into(),
+    };
+    (Err(failure), copy)
 }
 
 /// HTTP/2 has no Host header: the host is the authority of the URI.
@@ -213,17 +239,6 @@ fn in_http2_form(mut request: Request<RequestBody>) -> Request<RequestBody> {
     request
 }
 
-async fn connect_http1(endpoint: &Endpoint) -> Result<Http1, Box<dyn Error + Send + Sync>> {
-    let stream = connect(endpoint).await?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::trace!(%error, "connection to an endpoint ended");
-        }
-    });
-    Ok(sender)
-}
-
 async fn connect_http2(endpoint: &Endpoint) -> Result<Http2, Box<dyn Error + Send + Sync>> {
     let stream = connect(endpoint).await?;
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
@@ -237,9 +252,9 @@ async fn connect_http2(endpoint: &Endpoint) -> Result<Http2, Box<dyn Error + Sen
 }
 
 /// Opens a connection. An endpoint that does not take it is ejected.
-pub(super) async fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
+pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<TcpStream> {
     let opening = tokio::time::timeout(CONNECT_TIME, TcpStream::connect(endpoint.address)).await;
-    let opened = opening.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    let opened = opening.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     match opened {
         Ok(stream) => {
             endpoint.admit();
@@ -255,10 +270,8 @@ pub(super) async fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
 /// Sending it twice has the effect of sending it once.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2>
-fn may_repeat(request: &Request<RequestBody>) -> bool {
-    request.method().is_idempotent()
-        && request.method() != Method::CONNECT
-        && request.body().is_empty()
+fn may_repeat(method: &Method, no_body: bool) -> bool {
+    method.is_idempotent() && *method != Method::CONNECT && no_body
 }
 
 fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
@@ -268,10 +281,4 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     *copy.version_mut() = request.version();
     copy.headers_mut().clone_from(request.headers());
     copy
-}
-
-/// The connection ended before any part of a response, as opposed to a response that makes no
-/// sense, which would make no more sense the second time.
-fn is_closed(error: &hyper::Error) -> bool {
-    !error.is_parse() && !error.is_user() && !error.is_timeout()
 }

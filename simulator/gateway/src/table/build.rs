@@ -247,7 +247,7 @@ impl Build<'_> {
             before
                 .get(key)
                 .cloned()
-                .unwrap_or_else(|| Arc::new(Endpoint::new(key.address)))
+                .unwrap_or_else(|| Arc::new(Endpoint::new(key.address, key.pod.clone())))
         };
         Arc::clone(self.endpoints.entry(key).or_insert_with_key(make))
     }

@@ -27,7 +27,7 @@ pub(crate) use tls::TlsPort;
 
 use crate::metrics::Series;
 use crate::plan::{Refusal, Timeouts};
-use crate::plane::EndpointSet;
+use crate::plane::{Endpoint, EndpointSet};
 
 /// Everything that the data plane looks up.
 #[derive(Debug, Default)]
@@ -148,6 +148,13 @@ impl Table {
     /// The Service port of this name, as it is now.
     pub(crate) fn target(&self, name: &str) -> Option<&Arc<Target>> {
         self.targets.get(name)
+    }
+
+    /// Every endpoint in use; one of several Services comes several times.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.targets
+            .values()
+            .flat_map(|target| target.endpoints.members())
     }
 
     /// The table as JSON, for `status` and for people who wonder.

@@ -59,7 +59,7 @@ async fn each_reason_for_no_answer_is_told() {
         "connect-failed",
         "no endpoint of service default/dead:80 takes connections",
     );
-    let text = lab.plane.metrics.render();
+    let text = lab.plane.metrics_text();
     for line in [
         "gateway_requests_total{route=\"\",rule=\"\",backend=\"\",code=\"4xx\"} 1",
         "gateway_requests_total{route=\"default/r\",rule=\"0\",backend=\"\",code=\"5xx\"} 1",

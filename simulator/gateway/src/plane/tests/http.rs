@@ -1,7 +1,5 @@
 //! Requests that go well.
 
-use std::net::SocketAddr;
-
 use ::http::{Method, Request, Response, Version, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
@@ -12,9 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::lab::{Backend, Body, Client, Lab, Reply, text};
+use super::lab::{Backend, Body, Lab, Reply, text};
 use crate::testing::{route, service, slice};
 
 fn to(service: &str) -> Value {
@@ -385,86 +382,4 @@ async fn idle_backends_take_turns() {
         *counts.entry(client.get("/").await.body).or_default() += 1;
     }
     assert_eq!(counts.values().collect::<Vec<_>>(), [&10, &10, &10]);
-}
-
-/// Clients that ask without a pause while something goes on, and what went wrong for them.
-async fn under_load(
-    address: SocketAddr,
-    clients: usize,
-    during: impl Future<Output = ()>,
-) -> Vec<String> {
-    let stop = CancellationToken::new();
-    let tasks: Vec<_> = (0..clients)
-        .map(|_| tokio::spawn(ask(address, stop.clone())))
-        .collect();
-    during.await;
-    stop.cancel();
-    let mut wrong = Vec::new();
-    for task in tasks {
-        wrong.extend(task.await.expect("every request got an answer"));
-    }
-    wrong
-}
-
-async fn ask(address: SocketAddr, stop: CancellationToken) -> Vec<String> {
-    let mut client = Client::connect(address).await;
-    let mut wrong = Vec::new();
-    let mut asked = 0;
-    while !stop.is_cancelled() {
-        let reply = client.get("/").await;
-        asked += 1;
-        if reply.status != 200 {
-            wrong.push(format!("{reply:?}"));
-        }
-    }
-    assert!(asked > 0, "a client that asked nothing shows nothing");
-    wrong
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endpoints_come_and_go_under_load_and_no_request_is_lost() {
-    let mut current = Backend::saying("0").await;
-    let mut lab = serving(&current, to("a")).await;
-    let address = lab.address;
-    let wrong = under_load(address, 8, async {
-        for _ in 0..100 {
-            let next = Backend::saying("next").await;
-            lab.put([slice("a", 0, next.address)]);
-            // The old one shuts down in order as soon as it is out of the table.
-            current = next;
-            assert_eq!(Client::connect(address).await.get("/").await.body, "next");
-        }
-    })
-    .await;
-    assert!(
-        wrong.is_empty(),
-        "{} wrong, such as {}",
-        wrong.len(),
-        wrong[0]
-    );
-    assert!(current.connections() > 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_that_dies_under_load_costs_no_request_while_another_is_ready() {
-    let steady = Backend::saying("steady").await;
-    let mut lab = serving(&steady, to("a")).await;
-    let address = lab.address;
-    let wrong = under_load(address, 8, async {
-        for _ in 0..100 {
-            let doomed = Backend::saying("doomed").await;
-            lab.put([slice("a", 1, doomed.address)]);
-            while doomed.connections() == 0 {
-                tokio::task::yield_now().await;
-            }
-            doomed.kill();
-        }
-    })
-    .await;
-    assert!(
-        wrong.is_empty(),
-        "{} wrong, such as {}",
-        wrong.len(),
-        wrong[0]
-    );
 }

@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::ServiceBind;
+use crate::config::GatewayConfig;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::plane::{Plane, Sockets};
@@ -51,12 +51,23 @@ pub(super) struct Lab {
 impl Lab {
     /// A listener on a free port that routes by these objects.
     pub(super) async fn start(objects: impl IntoIterator<Item = Value>) -> Self {
+        Self::with(0, 64 * 1024 * 1024, objects).await
+    }
+
+    /// The same with this many threads, and bodies of at most this size.
+    pub(super) async fn with(
+        threads: usize,
+        max_body_bytes: u64,
+        objects: impl IntoIterator<Item = Value>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let plane = Plane::new(
-            Arc::clone(&metrics),
-            ServiceBind::PerAddress,
-            Duration::from_secs(5),
-        );
+        let config = GatewayConfig {
+            drain: Duration::from_secs(5),
+            threads,
+            max_body_bytes,
+            ..GatewayConfig::on_loopback()
+        };
+        let plane = Plane::new(Arc::clone(&metrics), Context::system(1.0), &config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut sockets = Sockets::new(Arc::clone(&plane));
@@ -250,6 +261,28 @@ where
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// A backend that takes what comes on each connection, up to the end of a head, and says this.
+pub(super) async fn scripted(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut said = Vec::new();
+            while !said.windows(4).any(|end| end == b"\r\n\r\n") {
+                if stream.read_buf(&mut said).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            stream.write_all(answer.as_bytes()).await.ok();
+            stream.shutdown().await.ok();
+            // Unread bytes would reset the connection and the answer with it.
+            tokio::spawn(async move { stream.read_to_end(&mut said).await });
+        }
+    });
+    address
 }
 
 /// An address where nobody listens.

@@ -2,6 +2,9 @@
 
 mod failures;
 mod http;
+mod http1;
+mod http2;
 mod lab;
 mod messages;
 mod tcp;
+mod zero_loss;
