@@ -100,20 +100,28 @@ impl Lab {
             .join("kubeconfig"))
     }
 
+    /// The newest kubectl there is, for this cluster.
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let kubectl = ["kubectl-1.36", "kubectl"]
+            .into_iter()
+            .find(|name| is_installed(name));
+        let kubectl = kubectl.context("kubectl is not installed")?;
+        let mut command = Command::new(kubectl);
+        command
+            .args(arguments)
+            .env("KUBECONFIG", self.kubeconfig()?)
+            .env("HOME", self.home.path());
+        Ok(command)
+    }
+
     /// Runs the newest kubectl there is; answers what it printed.
     pub(crate) fn kubectl(
         &self,
         arguments: &[&str],
         input: Option<&str>,
     ) -> anyhow::Result<String> {
-        let kubectl = ["kubectl-1.36", "kubectl"]
-            .into_iter()
-            .find(|name| is_installed(name));
-        let kubectl = kubectl.context("kubectl is not installed")?;
-        let mut child = Command::new(kubectl)
-            .args(arguments)
-            .env("KUBECONFIG", self.kubeconfig()?)
-            .env("HOME", self.home.path())
+        let mut child = self
+            .kubectl_command(arguments)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -178,13 +186,18 @@ impl Drop for Lab {
     }
 }
 
-/// Status and body of `GET /` at `host:port`.
+/// Status and text of `GET /` at `host:port`.
 pub(crate) fn get(address: &str) -> anyhow::Result<(u16, String)> {
+    get_path(address, "/")
+}
+
+/// Status and text of `GET path` at `host:port`.
+pub(crate) fn get_path(address: &str, path: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(
         stream,
-        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;

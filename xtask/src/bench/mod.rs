@@ -5,6 +5,8 @@ mod balancer;
 mod cluster;
 pub(crate) mod lab;
 mod memory;
+mod proxies;
+mod reconcile;
 mod scale;
 
 use std::path::{Path, PathBuf};
