@@ -17,6 +17,7 @@ pub mod names;
 pub mod objects;
 pub mod pods;
 pub mod quantity;
+pub mod rollouts;
 pub mod selector;
 
 pub use k8s_openapi;

@@ -6,9 +6,9 @@
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/>
 
 mod plan;
-mod revision;
+pub(crate) mod revision;
 mod rolling;
-mod size;
+pub(crate) mod size;
 mod status;
 
 use std::collections::BTreeMap;

@@ -59,6 +59,9 @@ fn start(shared: &Arc<Shared>) -> BoxFuture<'static, ()> {
         queue: Arc::new(Queue::new(shared.context.clone())),
     });
     let cached = vec![
+        controller.hear_of(&shared.analysis_runs, true),
+        controller.hear_of(&shared.analysis_templates, true),
+        controller.hear_of(&shared.cluster_analysis_templates, false),
         controller.hear_of(&shared.deployments, true),
         controller.hear_of(&shared.endpoint_slices, true),
         controller.hear_of(&shared.endpoints, true),
@@ -67,6 +70,7 @@ fn start(shared: &Arc<Shared>) -> BoxFuture<'static, ()> {
         controller.hear_of(&shared.nodes, false),
         controller.hear_of(&shared.pods, true),
         controller.hear_of(&shared.replica_sets, true),
+        controller.hear_of(&shared.rollouts, true),
         controller.hear_of(&shared.service_accounts, true),
         controller.hear_of(&shared.services, true),
     ];

@@ -37,6 +37,7 @@ mod patch;
 mod pod_garbage_collector;
 mod pods;
 mod replica_set;
+mod rollout;
 mod runner;
 mod service_account;
 mod service_load_balancer;
@@ -91,6 +92,7 @@ pub const ALL: &[ControllerDef] = &[
     node_lifecycle::DEF,
     pod_garbage_collector::DEF,
     replica_set::DEF,
+    rollout::DEF,
     service_account::DEF,
     service_load_balancer::DEF,
     taint_eviction::DEF,

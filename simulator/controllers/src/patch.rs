@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
 use serde::Serialize;
@@ -66,6 +67,35 @@ pub(crate) fn status_change<S: Serialize>(old: Option<&S>, new: &S) -> Option<Va
     Some(json!({"status": new}))
 }
 
+/// The merge patch that turns `old` into `new`, field by field: what it does not name, somebody
+/// else may write. `None` where nothing changes.
+pub(crate) fn difference(old: &Value, new: &Value) -> Option<Value> {
+    let (Value::Object(before), Value::Object(after)) = (old, new) else {
+        return (old != new).then(|| new.clone());
+    };
+    let mut changed = Map::new();
+    for (field, value) in after {
+        let change = match before.get(field) {
+            None => Some(value.clone()),
+            Some(found) => difference(found, value),
+        };
+        if let Some(change) = change {
+            changed.insert(field.clone(), change);
+        }
+    }
+    for field in before.keys().filter(|field| !after.contains_key(*field)) {
+        changed.insert(field.clone(), Value::Null);
+    }
+    (!changed.is_empty()).then_some(Value::Object(changed))
+}
+
+/// A moment as Kubernetes writes it: RFC 3339 in whole seconds.
+pub(crate) fn rfc3339(moment: Timestamp) -> String {
+    Timestamp::from_second(moment.as_second())
+        .unwrap_or(moment)
+        .to_string()
+}
+
 /// A count in a status: like Kubernetes, zero is written by leaving the field out.
 pub(crate) fn nonzero(count: i32) -> Option<i32> {
     (count != 0).then_some(count)
@@ -79,6 +109,17 @@ fn plural<K: Resource>(api: &Api<K>) -> &str {
 mod tests {
     use super::*;
     use k8s_openapi::api::apps::v1::ReplicaSetStatus;
+
+    #[test]
+    fn a_difference_names_what_changed_and_no_more() {
+        let old = json!({"a": 1, "b": {"c": 1, "d": [1]}, "e": {"f": 1}});
+        let new = json!({"a": 1, "b": {"c": 2, "d": [1]}, "e": {}, "g": {}});
+        assert_eq!(
+            difference(&old, &new),
+            Some(json!({"b": {"c": 2}, "e": {"f": null}, "g": {}}))
+        );
+        assert_eq!(difference(&new, &new), None);
+    }
 
     #[test]
     fn a_status_patch_removes_what_is_no_longer_there() {

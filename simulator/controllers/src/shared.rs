@@ -11,6 +11,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Endpoints, Namespace, Node, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
+use lab_api::analysis::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate};
+use lab_api::rollouts::Rollout;
 use lab_context::Context;
 use lab_events::Recorder;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +53,9 @@ pub(crate) struct Shared {
     pub context: Context,
     pub stop: CancellationToken,
     pub autoscalers: Arc<Cache<HorizontalPodAutoscaler>>,
+    pub analysis_runs: Arc<Cache<AnalysisRun>>,
+    pub analysis_templates: Arc<Cache<AnalysisTemplate>>,
+    pub cluster_analysis_templates: Arc<Cache<ClusterAnalysisTemplate>>,
     pub deployments: Arc<Cache<Deployment>>,
     pub endpoint_slices: Arc<Cache<EndpointSlice>>,
     pub endpoints: Arc<Cache<Endpoints>>,
@@ -59,6 +64,7 @@ pub(crate) struct Shared {
     pub nodes: Arc<Cache<Node>>,
     pub pods: Arc<Cache<PodRecord>>,
     pub replica_sets: Arc<Cache<ReplicaSet>>,
+    pub rollouts: Arc<Cache<Rollout>>,
     pub service_accounts: Arc<Cache<ServiceAccount>>,
     pub services: Arc<Cache<Service>>,
 }
@@ -77,6 +83,9 @@ impl Shared {
             context,
             stop,
             autoscalers: Cache::new(),
+            analysis_runs: Cache::new(),
+            analysis_templates: Cache::new(),
+            cluster_analysis_templates: Cache::new(),
             deployments: Cache::new(),
             endpoint_slices: Cache::new(),
             endpoints: Cache::new(),
@@ -85,6 +94,7 @@ impl Shared {
             nodes: Cache::new(),
             pods: Cache::new(),
             replica_sets: Cache::new(),
+            rollouts: Cache::new(),
             service_accounts: Cache::new(),
             services: Cache::new(),
         })
@@ -93,6 +103,9 @@ impl Shared {
     /// Starts one watch per kind.
     pub(crate) fn follow_all(&self, tasks: &TaskTracker) {
         self.follow(&self.autoscalers, tasks);
+        self.follow(&self.analysis_runs, tasks);
+        self.follow(&self.analysis_templates, tasks);
+        self.follow(&self.cluster_analysis_templates, tasks);
         self.follow(&self.deployments, tasks);
         self.follow(&self.endpoint_slices, tasks);
         self.follow(&self.endpoints, tasks);
@@ -101,6 +114,7 @@ impl Shared {
         self.follow(&self.nodes, tasks);
         self.follow(&self.pods, tasks);
         self.follow(&self.replica_sets, tasks);
+        self.follow(&self.rollouts, tasks);
         self.follow(&self.service_accounts, tasks);
         self.follow(&self.services, tasks);
     }
@@ -118,6 +132,9 @@ impl Shared {
     pub(crate) async fn synced(&self) {
         let waits: Vec<BoxFuture<'_, ()>> = vec![
             self.autoscalers.synced().boxed(),
+            self.analysis_runs.synced().boxed(),
+            self.analysis_templates.synced().boxed(),
+            self.cluster_analysis_templates.synced().boxed(),
             self.deployments.synced().boxed(),
             self.endpoint_slices.synced().boxed(),
             self.endpoints.synced().boxed(),
@@ -126,6 +143,7 @@ impl Shared {
             self.nodes.synced().boxed(),
             self.pods.synced().boxed(),
             self.replica_sets.synced().boxed(),
+            self.rollouts.synced().boxed(),
             self.service_accounts.synced().boxed(),
             self.services.synced().boxed(),
         ];

@@ -11,6 +11,7 @@ use crate::error::{ApiError, Subject};
 use crate::object;
 use crate::patch::Patch;
 use crate::query::WriteOptions;
+use crate::resources::ResourceDef;
 use crate::respond;
 use crate::server::Server;
 use crate::validation::FieldError;
@@ -21,7 +22,7 @@ pub(super) async fn scale(server: &Server, call: &Call) -> Result<Response, ApiE
     match call.method {
         Method::GET => {
             let entry = write::stored(server, &Target::of(call))?;
-            Ok(answer(&object::decode(&entry.value)))
+            Ok(answer(&call.definition, &object::decode(&entry.value)))
         }
         Method::PUT => {
             let scale = body::read(call)?.value;
@@ -43,7 +44,7 @@ async fn set(
 ) -> Result<Response, ApiError> {
     let options = WriteOptions::from_query(&call.query)?;
     let propose = |current: &Value| {
-        let scale = change(&of(current))?;
+        let scale = change(&of(&call.definition, current))?;
         let mut object = current.clone();
         object::set(
             &mut object,
@@ -61,15 +62,16 @@ async fn set(
         Ok(Proposed { object, duplicates })
     };
     let written = write::update(server, &Target::of(call), Part::Main, &options, propose).await?;
-    Ok(answer(&object::decode(&written.bytes)))
+    Ok(answer(&call.definition, &object::decode(&written.bytes)))
 }
 
-fn answer(object: &Value) -> Response {
-    respond::json(StatusCode::OK, of(object).to_string())
+fn answer(definition: &ResourceDef, object: &Value) -> Response {
+    respond::json(StatusCode::OK, of(definition, object).to_string())
 }
 
 /// The Scale of an object.
-fn of(object: &Value) -> Value {
+fn of(definition: &ResourceDef, object: &Value) -> Value {
+    let (replicas, selector) = definition.strategy.scale_status();
     let count = |path: &[&str]| {
         object::at(object, path)
             .and_then(Value::as_i64)
@@ -80,7 +82,7 @@ fn of(object: &Value) -> Value {
         "apiVersion": "autoscaling/v1",
         "metadata": {},
         "spec": { "replicas": count(&["spec", "replicas"]) },
-        "status": { "replicas": count(&["status", "replicas"]) },
+        "status": { "replicas": count(&["status", replicas]) },
     });
     for field in [
         "name",
@@ -91,7 +93,11 @@ fn of(object: &Value) -> Value {
     ] {
         scale["metadata"][field] = json!(object::meta(object, field));
     }
-    if let Some(selector) = selector_text(object) {
+    let selector = match selector {
+        "" => selector_text(object),
+        field => Some(object::text(object, &["status", field]).to_owned()),
+    };
+    if let Some(selector) = selector {
         scale["status"]["selector"] = json!(selector);
     }
     scale
@@ -140,6 +146,19 @@ fn selector_text(object: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rollout_says_itself_which_pods_an_autoscaler_counts() {
+        let kinds = crate::resources::all();
+        let rollout = kinds.iter().find(|kind| kind.kind == "Rollout").unwrap();
+        let object = json!({"spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}},
+            "status": {"replicas": 6, "HPAReplicas": 3, "selector": "app=web,rollouts-pod-template-hash=abc"}});
+        let scale = of(rollout, &object);
+        assert_eq!(
+            scale["status"],
+            json!({"replicas": 3, "selector": "app=web,rollouts-pod-template-hash=abc"})
+        );
+    }
 
     #[test]
     fn the_selector_reads_as_in_a_query() {

@@ -43,6 +43,7 @@ mod quantities;
 mod referencegrants;
 mod replicasets;
 mod resource_requirements;
+mod rollouts;
 mod route_validation;
 #[cfg(test)]
 mod rows;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<ResourceDef> {
         podmonitors::definition(),
         prometheusrules::definition(),
         servicemonitors::definition(),
+        rollouts::definition(),
     ]
 }
 
@@ -289,6 +291,13 @@ pub trait Strategy: Send + Sync {
     /// Marks an object whose deletion has begun but waits: a namespace's phase.
     fn mark_terminating(&self, object: &mut Value) {
         let _ = object;
+    }
+
+    /// Where a kind with [`Subresource::Scale`] keeps what `/scale` reports: the count of pods
+    /// in its status, and the selector in its status, which is empty where the selector of the
+    /// spec is meant.
+    fn scale_status(&self) -> (&'static str, &'static str) {
+        ("replicas", "")
     }
 
     /// Fields beyond `metadata.name` and `metadata.namespace` that a field selector may name.

@@ -32,6 +32,8 @@ pub(super) trait Kind: Serialize + DeserializeOwned + Send + Sync + 'static {
     const ACCEPTS_STATUS_ON_CREATE: bool = false;
     /// Whether empty values are left out; custom resources and pointer-rich kinds keep them.
     const OMITS_EMPTY: bool = true;
+    /// See [`Strategy::scale_status`].
+    const SCALE_STATUS: (&'static str, &'static str) = ("replicas", "");
     /// See [`Strategy::selectable_fields`].
     const SELECTABLE: &'static [&'static str] = &[];
 
@@ -186,6 +188,10 @@ impl<K: Kind> Strategy for Typed<K> {
             kind.validate_update(&old, &mut errors);
         }
         errors
+    }
+
+    fn scale_status(&self) -> (&'static str, &'static str) {
+        K::SCALE_STATUS
     }
 
     fn selectable_fields(&self) -> &'static [&'static str] {

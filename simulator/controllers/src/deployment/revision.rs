@@ -184,7 +184,8 @@ pub(super) fn renewed_annotations(
     wanted
 }
 
-fn extended(history: &str, revision: i64) -> String {
+/// A list of revisions with one more at its end, cut at its beginning to fit an annotation.
+pub(crate) fn extended(history: &str, revision: i64) -> String {
     let mut revisions: Vec<&str> = history.split(',').filter(|one| !one.is_empty()).collect();
     let latest = revision.to_string();
     revisions.push(&latest);
@@ -221,7 +222,8 @@ pub(super) fn surplus(deployment: &Deployment, old: &[Arc<ReplicaSet>]) -> Vec<A
         .collect()
 }
 
-fn is_empty(replica_set: &ReplicaSet) -> bool {
+/// True for a ReplicaSet that has no pods and is to have none.
+pub(crate) fn is_empty(replica_set: &ReplicaSet) -> bool {
     let status = replica_set.status.clone().unwrap_or_default();
     wanted(replica_set) == 0
         && status.replicas == 0

@@ -51,7 +51,7 @@ impl Size {
 }
 
 /// `spec.replicas` of a ReplicaSet.
-pub(super) fn wanted(replica_set: &ReplicaSet) -> i32 {
+pub(crate) fn wanted(replica_set: &ReplicaSet) -> i32 {
     replica_set
         .spec
         .as_ref()
@@ -136,13 +136,17 @@ pub(super) fn recreates(strategy: Option<&DeploymentStrategy>) -> bool {
     strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
 }
 
+/// Which way a share of a count is rounded.
 #[derive(Clone, Copy)]
-enum Rounding {
+pub(crate) enum Rounding {
+    /// Up.
     Up,
+    /// Down.
     Down,
 }
 
-fn share(value: &IntOrString, of: i32, rounding: Rounding) -> i32 {
+/// A number, or a percentage of `of`; never less than 0.
+pub(crate) fn share(value: &IntOrString, of: i32, rounding: Rounding) -> i32 {
     let number = match value {
         IntOrString::Int(number) => *number,
         IntOrString::String(text) => {

@@ -12,4 +12,5 @@ mod harness;
 mod namespaces;
 mod nodes;
 mod restarts;
+mod rollouts;
 mod services;
