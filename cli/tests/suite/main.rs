@@ -22,4 +22,5 @@ mod metrics;
 mod offline;
 mod process_engine;
 mod registry;
+mod rollouts;
 mod traffic;

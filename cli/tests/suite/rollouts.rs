@@ -1,0 +1,216 @@
+//! Progressive delivery with real traffic: a bad version is taken back by itself, a good one goes
+//! all the way, and neither costs a request that it need not.
+
+use std::time::Duration;
+
+use crate::app;
+use crate::http::{Traffic, get};
+use crate::lab::{KUBECTL, Lab};
+use crate::tools::{Tool, needs};
+use crate::wait::{wait_for, wait_until};
+
+/// An update has pauses of its own, and this machine may be busy.
+const LONG: Duration = Duration::from_secs(120);
+
+/// The version whose greeting fails for four visitors of five.
+const FAILING: &str = include_str!("../../../fixtures/apps/hello/versions/2.0.0/app.js");
+
+fn service(name: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: hello}}\n  ports: [{{name: http, port: 80, targetPort: http}}]\n"
+    )
+}
+
+fn route(name: &str, listener: &str, services: &[&str]) -> String {
+    let backends: Vec<_> = services
+        .iter()
+        .map(|service| format!("{{name: {service}, port: 80}}"))
+        .collect();
+    format!(
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: {name}}}\nspec:\n  parentRefs: [{{name: devops-lab, sectionName: {listener}}}]\n  rules: [{{backendRefs: [{}]}}]\n",
+        backends.join(", ")
+    )
+}
+
+/// The application as a Rollout of this strategy, in YAML below `strategy:`.
+fn rollout(image: &str, strategy: &str) -> String {
+    let deployment = app::deployment("hello", 3, image);
+    let rollout = deployment
+        .replace("apiVersion: apps/v1", "apiVersion: argoproj.io/v1alpha1")
+        .replace("kind: Deployment", "kind: Rollout")
+        .replace(
+            "  replicas: 3\n",
+            &format!("  replicas: 3\n  strategy:\n{strategy}"),
+        );
+    assert!(rollout.contains("strategy:"), "{rollout}");
+    rollout
+}
+
+const CANARY: &str = r"    canary:
+      canaryService: hello-canary
+      stableService: hello-stable
+      trafficRouting:
+        plugins: {argoproj-labs/gatewayAPI: {httpRoute: hello}}
+      steps:
+      - setWeight: 10
+      - pause: {duration: 10s}
+      - analysis: {templates: [{templateName: answers}]}
+      - setWeight: 50
+      - pause: {duration: 10s}
+";
+
+const ANSWERS: &str = r#"---
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata: {name: answers}
+spec:
+  metrics:
+  - name: answers
+    count: 20
+    interval: 1s
+    consecutiveErrorLimit: 0
+    successCondition: result != ""
+    provider: {web: {url: "http://hello-canary.default.svc/", jsonPath: "{$.version}"}}
+"#;
+
+const BLUE_GREEN: &str = r"    blueGreen:
+      activeService: hello-active
+      previewService: hello-preview
+      autoPromotionEnabled: false
+      scaleDownDelaySeconds: 20
+";
+
+fn phase(lab: &Lab) -> String {
+    lab.json_path(
+        &["rollout", "hello"],
+        "{.status.phase} {.status.message} {.metadata.generation}={.status.observedGeneration}",
+    )
+}
+
+#[track_caller]
+fn reaches(lab: &Lab, expected: &str) {
+    wait_for(&format!("the Rollout is {expected}"), LONG, || {
+        let phase = phase(lab);
+        let (said, seen) = phase.rsplit_once(' ').unwrap_or_default();
+        let observed = seen.split_once('=').is_some_and(|(a, b)| a == b);
+        if observed && said.starts_with(expected) {
+            Ok(())
+        } else {
+            Err(phase)
+        }
+    });
+}
+
+fn set_image(lab: &Lab, image: &str) {
+    let patch = format!(
+        r#"[{{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "{image}"}}]"#
+    );
+    lab.kubectl(&["patch", "rollout", "hello", "--type", "json", "-p", &patch]);
+}
+
+#[track_caller]
+fn only_answers(url: &str, version: &str) {
+    wait_until(&format!("{version} alone answers"), LONG, || {
+        (0..10).all(|_| get(url).is_ok_and(|answer| answer.member("version") == version))
+    });
+}
+
+#[test]
+fn a_bad_canary_is_taken_back_by_itself_and_a_good_one_goes_all_the_way() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = Lab::started("canary", &["2", "--speed", "10"]);
+    let first = lab.push_app("1.0.0");
+    lab.apply(&format!(
+        "{}{}{}{}{ANSWERS}",
+        rollout(&first, CANARY),
+        service("hello-stable"),
+        service("hello-canary"),
+        route("hello", "production", &["hello-stable", "hello-canary"])
+    ));
+    reaches(&lab, "Healthy");
+    let url = lab.address("production");
+    lab.answers(&url, 3);
+
+    let directory = lab.file("failing");
+    let files = [("app.js", FAILING), ("Dockerfile", app::DOCKERFILE)];
+    app::write_files(&directory, &files);
+    set_image(&lab, &lab.push(&directory, "hello", "2.0.0"));
+    reaches(
+        &lab,
+        "Degraded RolloutAborted: Rollout aborted update to revision 2",
+    );
+    only_answers(&url, "1.0.0");
+    let weights = lab.json_path(
+        &["rollout", "hello"],
+        "{.status.canary.weights.canary.weight}/{.status.canary.weights.stable.weight}",
+    );
+    assert_eq!(weights, "0/100");
+    let table = lab.kubectl(&["get", "ro"]);
+    let columns = "NAME DESIRED CURRENT UP-TO-DATE AVAILABLE AGE";
+    let head: Vec<_> = table
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    assert_eq!(head.join(" "), columns);
+    let described = lab.kubectl(&["describe", "rollout", "hello"]);
+    for word in ["RolloutAborted", "SwitchService", "TrafficWeightUpdated"] {
+        assert!(described.contains(word), "{described}");
+    }
+
+    let traffic = Traffic::on(&url);
+    set_image(&lab, &lab.push_app("2.0.1"));
+    reaches(&lab, "Healthy");
+    only_answers(&url, "2.0.1");
+    lab.kubectl(&["scale", "rollout/hello", "--replicas", "4"]);
+    lab.answers(&url, 4);
+    let seen = traffic.end();
+    assert!(seen.failed.is_empty(), "{seen:?}");
+    assert_eq!(seen.versions, ["1.0.0", "2.0.1"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_preview_is_seen_at_the_test_listener_alone_and_promoted_without_a_failed_request() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = Lab::started("bluegreen", &["2", "--speed", "10"]);
+    let first = lab.push_app("1.0.0");
+    lab.apply(&format!(
+        "{}{}{}{}{}",
+        rollout(&first, BLUE_GREEN),
+        service("hello-active"),
+        service("hello-preview"),
+        route("hello", "production", &["hello-active"]),
+        route("preview", "test", &["hello-preview"])
+    ));
+    reaches(&lab, "Healthy");
+    let (url, test) = (lab.address("production"), lab.address("test"));
+    lab.answers(&url, 3);
+
+    let traffic = Traffic::on(&url);
+    set_image(&lab, &lab.push_app("2.0.0"));
+    reaches(&lab, "Paused BlueGreenPause");
+    only_answers(&test, "2.0.0");
+    only_answers(&url, "1.0.0");
+    // What `kubectl argo rollouts promote` sends.
+    let promote = r#"{"status":{"pauseConditions":null}}"#;
+    lab.kubectl(&[
+        "patch",
+        "rollout",
+        "hello",
+        "--subresource",
+        "status",
+        "--type",
+        "merge",
+        "-p",
+        promote,
+    ]);
+    reaches(&lab, "Healthy");
+    only_answers(&url, "2.0.0");
+    wait_until("the old version is gone", LONG, || {
+        lab.kubectl(&["get", "pods", "-o", "name"]).lines().count() == 3
+    });
+    let seen = traffic.end();
+    assert!(seen.failed.is_empty(), "{seen:?}");
+    assert_eq!(seen.versions, ["1.0.0", "2.0.0"].map(str::to_owned).into());
+}
