@@ -452,4 +452,14 @@ pub(crate) mod tests {
         drop(first);
         home.lock().await.unwrap();
     }
+
+    #[test]
+    fn a_record_of_before_there_were_metrics_is_still_read() {
+        let mut old = serde_json::to_value(sample("lab")).unwrap();
+        old["ports"].as_object_mut().unwrap().remove("metrics");
+        let record: Record = serde_json::from_value(old).unwrap();
+        assert_eq!(record.ports.metrics, None);
+        assert_eq!(record.ports.api, 6443);
+        assert_eq!(record.ports.all().len(), 4);
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Event;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use lab_api::monitoring::PrometheusRule;
 use lab_apiserver::{ApiServer, ApiServerConfig, Version};
 use lab_context::Context;
@@ -222,4 +222,52 @@ async fn an_alert_that_names_no_rollout_says_so() {
         "{:?}",
         lab.events().await
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_aborts_the_rollout_that_it_names_while_one_is_under_way() {
+    let lab = Lab::start().await;
+    let gvk = kube::api::GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout");
+    let resource = kube::api::ApiResource::from_gvk(&gvk);
+    let rollouts: Api<DynamicObject> = Api::default_namespaced_with(lab.client.clone(), &resource);
+    let rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": "web"}, "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"canary": {"steps": [{"setWeight": 10}, {"pause": {}}]}},
+            "template": {"metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "app", "image": "x"}]}}}});
+    let rollout = serde_json::from_value(rollout).unwrap();
+    rollouts
+        .create(&PostParams::default(), &rollout)
+        .await
+        .unwrap();
+    let set = async |status: Value| {
+        let patch = Patch::Merge(json!({"status": status}));
+        rollouts
+            .patch_status("web", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    };
+    let aborted = async || rollouts.get("web").await.unwrap().data["status"]["abort"] == true;
+    set(json!({"stableRS": "a", "currentPodHash": "a"})).await;
+    lab.apply(json!({"alert": "ShopErrors", "expr": "shop_errors > 1",
+        "labels": {"rollout": "web", "namespace": "default"},
+        "annotations": {"devops-lab.dev/abort-rollout": "true", "summary": "too many errors"}}))
+        .await
+        .unwrap();
+    lab.errors.store(3, Ordering::Relaxed);
+    seconds(40).await;
+    assert!(!aborted().await, "nothing is under way");
+
+    set(json!({"currentPodHash": "b"})).await;
+    seconds(15).await;
+    assert!(aborted().await);
+    for kind in ["Rollout", "PrometheusRule"] {
+        let said = "alert ShopErrors: too many errors";
+        assert!(
+            lab.has_event("RolloutAbortedByAlert", kind, said).await,
+            "{:?}",
+            lab.events().await
+        );
+    }
 }
