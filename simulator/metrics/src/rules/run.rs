@@ -166,7 +166,8 @@ impl Rules {
     }
 
     fn end(&self, gone: Known) -> Vec<News> {
-        let outcome = gone.group.end(self.context.now().as_millisecond());
+        // A moment later than what may have been written just now.
+        let outcome = gone.group.end(self.context.now().as_millisecond() + 1);
         for (labels, sample) in &outcome.samples {
             let _ = self.store.append(labels, *sample);
         }

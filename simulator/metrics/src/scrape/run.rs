@@ -354,8 +354,9 @@ impl Scraper {
         let Some(known) = self.known.remove(key) else {
             return;
         };
+        // A moment later than what may have been written just now.
         let sample = Sample {
-            at: self.context.now().as_millisecond(),
+            at: self.context.now().as_millisecond() + 1,
             value: stale(),
         };
         let reports = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
