@@ -25,7 +25,8 @@ async fn reaches(cluster: &TestCluster, phase: &str) {
 
 async fn images(cluster: &TestCluster) -> (usize, usize) {
     let pods = Api::<Pod>::default_namespaced(cluster.client.clone());
-    let pods = pods.list(&ListParams::default()).await.unwrap();
+    let pods = pods.list(&ListParams::default()).await;
+    let pods = pods.expect("pods can be listed");
     let of = |image: &str| {
         let has = |pod: &&Pod| {
             let spec = pod.spec.as_ref();
@@ -39,10 +40,10 @@ async fn images(cluster: &TestCluster) -> (usize, usize) {
 
 async fn patch_status(cluster: &TestCluster, status: Value) {
     let body = json!({"status": status});
-    rollouts(cluster)
+    let patched = rollouts(cluster)
         .patch_status("web", &PatchParams::default(), &Patch::Merge(body))
-        .await
-        .unwrap();
+        .await;
+    patched.expect("the status can be written");
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,6 @@ impl Kind for Rollout {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::resources::testing::created;
     use serde_json::json;
 
