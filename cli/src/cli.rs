@@ -1,5 +1,7 @@
 //! The command line: what can be said, and how it is explained. No behaviour.
 
+pub(crate) mod rollout;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +69,9 @@ pub(crate) enum Command {
     /// Ask the cluster's metrics in PromQL, and see what is scraped
     #[command(subcommand)]
     Metrics(MetricsCommand),
+    /// Watch progressive rollouts and steer them
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
     /// Follow the labs
     #[command(subcommand)]
     Lab(LabCommand),

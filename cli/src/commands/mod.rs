@@ -13,6 +13,7 @@ mod man;
 mod metrics;
 mod node;
 mod registry;
+mod rollout;
 mod start;
 mod status;
 mod stop;
@@ -62,6 +63,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Registry(args)) => registry::run(args).await,
         Some(Command::Traffic(args)) => traffic::run(args).await,
         Some(Command::Metrics(args)) => metrics::run(args).await,
+        Some(Command::Rollout(command)) => rollout::run(command).await,
         Some(Command::Lab(args)) => lab::run(args).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Demo(args)) => demo::run(args).await,

@@ -128,6 +128,11 @@ pub fn generated(prefix: &str, suffix: &str) -> String {
     format!("{}{suffix}", &prefix[..cut.unwrap_or(0)])
 }
 
+/// Label of a Job's pods: the Job's uid.
+pub const JOB_CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+/// Label of a Job's pods: the Job's name.
+pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,7 @@ pub mod record;
 pub mod registry;
 pub mod roles;
 pub mod serve;
+mod service_http;
 pub mod status;
 pub mod traffic;
 mod usage;

@@ -31,6 +31,8 @@ mod endpoint_slice;
 mod event_expiry;
 mod garbage_collector;
 mod horizontal_pod_autoscaler;
+mod http;
+mod job;
 mod namespace;
 mod node_lifecycle;
 mod patch;
@@ -58,6 +60,7 @@ pub use analysis::{
     ExpressionError, MetricError, MetricProblem, Request, TemplateError, instantiate,
 };
 pub use bootstrap::{ApiAddress, BootstrapConfig, BootstrapError, bootstrap};
+pub use http::{BODY_MAX, HttpClient, HttpError, HttpRequest, HttpResponse};
 pub use shared::ControllersConfig;
 
 use shared::Shared;
@@ -82,12 +85,14 @@ impl fmt::Debug for ControllerDef {
 
 /// Every controller. To add one, write its file and add its line.
 pub const ALL: &[ControllerDef] = &[
+    analysis::DEF,
     deployment::DEF,
     endpoint::DEF,
     endpoint_slice::DEF,
     event_expiry::DEF,
     garbage_collector::DEF,
     horizontal_pod_autoscaler::DEF,
+    job::DEF,
     namespace::DEF,
     node_lifecycle::DEF,
     pod_garbage_collector::DEF,
@@ -101,13 +106,15 @@ pub const ALL: &[ControllerDef] = &[
 /// Runs every controller until `stop`, then waits for what they have in hand.
 ///
 /// Failures never end it: a request that fails is logged and tried again with back-off.
+/// `http` reaches what analysis measures.
 pub async fn run(
     client: Client,
+    http: Arc<dyn HttpClient>,
     config: ControllersConfig,
     context: Context,
     stop: CancellationToken,
 ) {
-    let shared = Shared::new(client, config, context, stop.clone());
+    let shared = Shared::new(client, http, config, context, stop.clone());
     let tasks = TaskTracker::new();
     let controllers: Vec<_> = ALL.iter().map(|def| (def.start)(&shared)).collect();
     shared.follow_all(&tasks);

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Endpoints, Namespace, Node, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -18,6 +19,7 @@ use lab_events::Recorder;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::http::HttpClient;
 use crate::pods::PodRecord;
 use crate::runner::{Cache, Cached, follow};
 
@@ -49,6 +51,7 @@ impl Default for ControllersConfig {
 /// Handle to everything that controllers share.
 pub(crate) struct Shared {
     pub client: Client,
+    pub http: Arc<dyn HttpClient>,
     pub config: ControllersConfig,
     pub context: Context,
     pub stop: CancellationToken,
@@ -59,6 +62,7 @@ pub(crate) struct Shared {
     pub deployments: Arc<Cache<Deployment>>,
     pub endpoint_slices: Arc<Cache<EndpointSlice>>,
     pub endpoints: Arc<Cache<Endpoints>>,
+    pub jobs: Arc<Cache<Job>>,
     pub leases: Arc<Cache<Lease>>,
     pub namespaces: Arc<Cache<Namespace>>,
     pub nodes: Arc<Cache<Node>>,
@@ -73,12 +77,14 @@ impl Shared {
     /// Caches that are still empty, and that nobody feeds before [`Shared::follow_all`].
     pub(crate) fn new(
         client: Client,
+        http: Arc<dyn HttpClient>,
         config: ControllersConfig,
         context: Context,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
+            http,
             config,
             context,
             stop,
@@ -89,6 +95,7 @@ impl Shared {
             deployments: Cache::new(),
             endpoint_slices: Cache::new(),
             endpoints: Cache::new(),
+            jobs: Cache::new(),
             leases: Cache::new(),
             namespaces: Cache::new(),
             nodes: Cache::new(),
@@ -109,6 +116,7 @@ impl Shared {
         self.follow(&self.deployments, tasks);
         self.follow(&self.endpoint_slices, tasks);
         self.follow(&self.endpoints, tasks);
+        self.follow(&self.jobs, tasks);
         self.follow(&self.leases, tasks);
         self.follow(&self.namespaces, tasks);
         self.follow(&self.nodes, tasks);
@@ -138,6 +146,7 @@ impl Shared {
             self.deployments.synced().boxed(),
             self.endpoint_slices.synced().boxed(),
             self.endpoints.synced().boxed(),
+            self.jobs.synced().boxed(),
             self.leases.synced().boxed(),
             self.namespaces.synced().boxed(),
             self.nodes.synced().boxed(),

@@ -6,6 +6,8 @@
 pub mod engine_contract;
 pub mod helper;
 #[cfg(feature = "cluster")]
+pub mod http;
+#[cfg(feature = "cluster")]
 pub mod test_cluster;
 #[cfg(feature = "cluster")]
 mod usage;

@@ -17,6 +17,7 @@ use lab_store::Store;
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::http::ScriptedHttp;
 use crate::usage::AgentUsage;
 
 /// How long [`TestCluster::eventually`] waits, in the cluster's own time.
@@ -45,6 +46,14 @@ impl TestCluster {
     /// # Panics
     /// Where the first objects cannot be created.
     pub async fn start(nodes: u16, seed: u64) -> Self {
+        Self::start_with(nodes, seed, ScriptedHttp::new()).await
+    }
+
+    /// The same, with what controllers reach over HTTP.
+    ///
+    /// # Panics
+    /// Where the first objects cannot be created.
+    pub async fn start_with(nodes: u16, seed: u64, http: ScriptedHttp) -> Self {
         let context = Context::simulated(seed, 1.0);
         let stop = CancellationToken::new();
         let store = Store::in_memory();
@@ -78,6 +87,7 @@ impl TestCluster {
         tokio::spawn(agent.run());
         tokio::spawn(lab_controllers::run(
             client.clone(),
+            Arc::new(http),
             ControllersConfig::default(),
             context.clone(),
             stop.clone(),

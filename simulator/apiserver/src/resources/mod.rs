@@ -22,6 +22,7 @@ mod golden;
 mod grpcroutes;
 mod horizontalpodautoscalers;
 mod httproutes;
+mod jobs;
 mod keys;
 mod leases;
 mod metadata;
@@ -84,6 +85,7 @@ pub fn all() -> Vec<ResourceDef> {
         services::definition(),
         deployments::definition(),
         replicasets::definition(),
+        jobs::definition(),
         leases::definition(),
         endpointslices::definition(),
         gatewayclasses::definition(),

@@ -1,4 +1,4 @@
-//! The pod template and selector of a workload: Deployment, ReplicaSet.
+//! The pod template and selector of a workload: Deployment, Job, ReplicaSet.
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
@@ -22,6 +22,35 @@ pub(super) fn set_defaults(template: &mut PodTemplateSpec) {
 
 /// Checks selector and template of a workload that keeps its pods running for ever.
 pub(super) fn validate(
+    selector: &LabelSelector,
+    template: &PodTemplateSpec,
+    errors: &mut Vec<FieldError>,
+) {
+    validate_selected(selector, template, errors);
+    validate_runs_for_ever(template, errors);
+}
+
+/// Checks selector and template of a workload whose pods run to their end.
+pub(super) fn validate_to_end(
+    selector: &LabelSelector,
+    template: &PodTemplateSpec,
+    errors: &mut Vec<FieldError>,
+) {
+    validate_selected(selector, template, errors);
+    let policy = template
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref());
+    let path = "spec.template.spec.restartPolicy";
+    let rule = "valid values: \"OnFailure\", \"Never\"";
+    match policy {
+        Some("OnFailure" | "Never") => {}
+        None | Some("" | "Always") => errors.push(FieldError::required(path, rule)),
+        Some(policy) => errors.push(FieldError::invalid(path, policy, rule)),
+    }
+}
+
+fn validate_selected(
     selector: &LabelSelector,
     template: &PodTemplateSpec,
     errors: &mut Vec<FieldError>,
@@ -126,6 +155,11 @@ fn validate_template(template: &PodTemplateSpec, errors: &mut Vec<FieldError>) {
     let default = Default::default();
     let spec = template.spec.as_ref().unwrap_or(&default);
     pod_spec_validation::validate(spec, "spec.template.spec", errors);
+}
+
+fn validate_runs_for_ever(template: &PodTemplateSpec, errors: &mut Vec<FieldError>) {
+    let default = Default::default();
+    let spec = template.spec.as_ref().unwrap_or(&default);
     match spec.restart_policy.as_deref() {
         None | Some("" | "Always") => {}
         Some(policy) => errors.push(FieldError::not_supported(

@@ -17,6 +17,7 @@ use super::metrics::{RequestCounts, own_metrics};
 use super::{ControlPlaneRole, context};
 use crate::node_connection::Nodes;
 use crate::serve::{require_token, serve_tls, tls};
+use crate::service_http::ServiceHttp;
 use crate::usage::UsageSampler;
 
 /// Opens the store, starts everything and answers a client that needs no socket.
@@ -71,8 +72,10 @@ pub(super) async fn start(
     }
     let guarded = requests.count(require_token(router, role.tokens));
     parts.spawn(serve_tls(listener, tls(&role.pki)?, guarded, stop.clone()));
+    let http = Arc::new(ServiceHttp::new(client.clone(), context.clone()));
     parts.spawn(lab_controllers::run(
         client.clone(),
+        http,
         ControllersConfig::default(),
         context.clone(),
         stop.clone(),

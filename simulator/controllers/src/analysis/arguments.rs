@@ -66,6 +66,34 @@ pub(super) fn resolve_text(text: &str, args: &[Argument]) -> Result<String, Argu
     Ok(resolved)
 }
 
+/// The text of an object's field: `metadata.name`, `metadata.labels['app']`,
+/// `spec.template.spec.containers[0].image`.
+pub(crate) fn field_value(object: &Value, path: &str) -> Option<String> {
+    let mut value = object;
+    let mut rest = path;
+    while !rest.is_empty() {
+        if let Some(inside) = rest.strip_prefix('[') {
+            let (key, after) = inside.split_once(']')?;
+            let quoted = key.trim_matches(['\'', '"']);
+            value = match key.parse::<usize>() {
+                Ok(index) => value.get(index)?,
+                Err(_) => value.get(quoted)?,
+            };
+            rest = after;
+        } else {
+            rest = rest.strip_prefix('.').unwrap_or(rest);
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            value = value.get(&rest[..end])?;
+            rest = &rest[end..];
+        }
+    }
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +126,16 @@ mod tests {
     fn text(text: &str, expected: Result<&str, &str>) {
         let found = resolve_text(text, &args()).map_err(|error| error.to_string());
         assert_eq!(found.as_deref().map_err(String::as_str), expected, "{text}");
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_path() {
+        let object = json!({"metadata": {"labels": {"a.b/c": "d"}}, "spec": {"list": [{"n": 1}]}});
+        let value = |path| field_value(&object, path);
+        assert_eq!(value("metadata.labels['a.b/c']").as_deref(), Some("d"));
+        assert_eq!(value("spec.list[0].n").as_deref(), Some("1"));
+        assert_eq!(value("spec.list[1].n"), None);
+        assert_eq!(value("spec.list"), None);
     }
 
     #[test]

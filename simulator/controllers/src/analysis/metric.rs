@@ -23,8 +23,8 @@ pub(super) struct Schedule {
     pub count: Option<i32>,
     /// Failures forgiven; `None` forgives all.
     pub failure_limit: Option<i32>,
-    /// Inconclusive measurements forgiven; `None` forgives all.
-    pub inconclusive_limit: Option<i32>,
+    /// Inconclusive measurements forgiven.
+    pub inconclusive_limit: i32,
     /// Errors in a row forgiven.
     pub consecutive_error_limit: i32,
     /// Successes in a row that are enough; 0 where that is not asked.
@@ -116,7 +116,7 @@ pub(super) fn schedule(metric: &Metric) -> Result<Schedule, MetricError> {
         initial_delay,
         count: effective_count(count, interval),
         failure_limit: (failures >= 0).then_some(failures),
-        inconclusive_limit: Some(inconclusive),
+        inconclusive_limit: inconclusive,
         consecutive_error_limit: errors,
         consecutive_success_limit: successes,
     })

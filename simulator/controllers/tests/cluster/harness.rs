@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
@@ -15,7 +16,9 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use lab_context::Context;
-use lab_controllers::{BootstrapConfig, ControllersConfig, bootstrap};
+use lab_controllers::{
+    BootstrapConfig, ControllersConfig, HttpClient, HttpError, HttpRequest, HttpResponse, bootstrap,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -75,6 +78,7 @@ impl Cluster {
         }
         tokio::spawn(lab_controllers::run(
             client.clone(),
+            Arc::new(NoHttp),
             ControllersConfig::default(),
             context.clone(),
             stop.clone(),
@@ -289,6 +293,17 @@ impl Cluster {
                 )
             })
             .collect()
+    }
+}
+
+/// These tests measure nothing over HTTP.
+struct NoHttp;
+
+impl HttpClient for NoHttp {
+    fn send(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, HttpError>> {
+        let reason = "there is no HTTP here".to_owned();
+        let url = request.url;
+        std::future::ready(Err(HttpError::Failed { url, reason })).boxed()
     }
 }
 

@@ -436,7 +436,7 @@ fn text_test(operator: Operator, text: &str, part: &str) -> Result<Value, String
         Operator::StartsWith => text.starts_with(part),
         Operator::EndsWith => text.ends_with(part),
         _ => Regex::new(part)
-            .map_err(|error| format!("error parsing regexp: {error}"))?
+            .map_err(|_| format!("error parsing regexp: {part:?}"))?
             .is_match(text),
     }))
 }

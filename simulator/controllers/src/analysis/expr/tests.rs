@@ -176,7 +176,7 @@ fn an_evaluation_that_does_not_fit_says_where() {
     fails(
         "result matches '('",
         json!("x"),
-        "error parsing regexp: regex parse error: (1:8)",
+        "error parsing regexp: \"(\" (1:8)",
     );
     fails(
         "len(1..100000000) > 1",
@@ -230,16 +230,16 @@ fn what_cannot_be_read_says_where() {
         "the method foo is not supported here (1:8)",
     );
     fails(
-        &"(".repeat(1000),
+        &"(".repeat(500),
         json!(1),
         "the expression is nested too deeply (1:64)",
     );
     fails(
-        &"-".repeat(1000),
+        &"-".repeat(500),
         json!(1),
         "the expression is nested too deeply (1:64)",
     );
-    let powers = "1 ** ".repeat(1000) + "1";
+    let powers = "1 ** ".repeat(300) + "1";
     assert!(Expression::parse(&powers).is_err());
     is(&("1 + ".repeat(400) + "1"), json!(null), "401");
     fails(
