@@ -600,11 +600,12 @@ fn start_on_a_disk_of(size: &str, lab: &mut Lab) -> Said {
     lab.set("DEVOPS_LAB_HOME", &small);
     // This home knows nothing of the ports that clusters in the other one keep while stopped.
     let listeners =
-        [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
-    let [api, production, test, registry] =
+        [(); 5].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
+    let [api, production, test, https, registry] =
         listeners.map(|listener| listener.local_addr().expect("it listens").port());
-    let ports =
-        format!("{{api: {api}, production: {production}, test: {test}, registry: {registry}}}");
+    let ports = format!(
+        "{{api: {api}, production: {production}, test: {test}, https: {https}, registry: {registry}}}"
+    );
     lab.write("cluster.yaml", &format!("apiVersion: devops-lab.dev/v1\nkind: Cluster\nspec:\n  nodes: 1\n  engine: process\n  ports: {ports}\n"));
     let start = lab.program(&["start", "--no-kubeconfig", "--config", "cluster.yaml"]);
     // In a mount namespace of its own, the file system goes with the last process.

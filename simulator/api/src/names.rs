@@ -47,7 +47,13 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// Controller name of our GatewayClass.
 pub const GATEWAY_CONTROLLER: &str = "devops-lab.dev/gateway";
-/// Name of the GatewayClass and of the default Gateway that every cluster starts with.
+/// Controller name of our IngressClass.
+pub const INGRESS_CONTROLLER: &str = "devops-lab.dev/ingress";
+/// Older way of an Ingress to name its class.
+pub const INGRESS_CLASS: &str = "kubernetes.io/ingress.class";
+/// Marks the IngressClass of Ingresses that name none.
+pub const DEFAULT_INGRESS_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
+/// Name of the GatewayClass, of the IngressClass and of the default Gateway that every cluster starts with.
 pub const DEFAULT_GATEWAY: &str = "devops-lab";
 /// Namespace of the default Gateway.
 pub const DEFAULT_GATEWAY_NAMESPACE: &str = "default";

@@ -99,6 +99,8 @@ pub struct PortPreferences {
     pub production: u16,
     /// The load balancer's test listener.
     pub test: u16,
+    /// HTTPS of the load balancer.
+    pub https: u16,
     /// The image registry.
     pub registry: u16,
     /// The metrics (Prometheus' HTTP API).
@@ -111,6 +113,7 @@ impl Default for PortPreferences {
             api: 6443,
             production: 8080,
             test: 8081,
+            https: 8443,
             registry: 5001,
             metrics: lab_api::monitoring::PORT,
         }

@@ -23,7 +23,7 @@ use crate::provider::{Component, Progress, Provider, RunState};
 use crate::record::Record;
 use crate::roles::{
     ControlPlaneRole, GatewayRole, MetricsRole, NodeEngine, NodeRole, RegistryRole, Role,
-    api_access, node_plan,
+    api_access, ingress_ports, node_plan,
 };
 
 /// How long the API may take to answer after its container has started.
@@ -110,6 +110,7 @@ impl DockerProvider {
                 api: ports.api,
                 gateway: ports.production,
                 gateway_test: ports.test,
+                gateway_https: ports.https,
                 registry: ports.registry,
                 metrics: ports.metrics,
             },
@@ -159,6 +160,7 @@ impl DockerProvider {
                 bind: [0, 0, 0, 0].into(),
                 services: lab_gateway::ServiceBind::Wildcard { network, prefix },
                 admin: Some((self.network.gateway(), GATEWAY_ADMIN_PORT).into()),
+                ingress: Some(ingress_ports(record.ports)),
                 ..lab_gateway::GatewayConfig::on_loopback()
             },
             local_route: Some((network, prefix)),

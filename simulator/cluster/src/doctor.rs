@@ -147,6 +147,7 @@ fn preferred_ports(home: &Home) -> Finding {
         api,
         production,
         test,
+        https,
         registry,
         metrics,
     } = PortPreferences::default();
@@ -156,7 +157,7 @@ fn preferred_ports(home: &Home) -> Finding {
         .flat_map(|record| record.ports.all())
         .map(|(_, port)| port)
         .collect();
-    let taken: Vec<_> = [api, production, test, registry, metrics]
+    let taken: Vec<_> = [api, production, test, https, registry, metrics]
         .into_iter()
         .filter(|port| !ours.contains(port) && !ports::is_free(*port))
         .map(|port| port.to_string())
@@ -164,7 +165,9 @@ fn preferred_ports(home: &Home) -> Finding {
     if taken.is_empty() {
         return Finding::ok(
             "ports",
-            format!("{api}, {production}, {test}, {registry} and {metrics} are free or ours"),
+            format!(
+                "{api}, {production}, {test}, {https}, {registry} and {metrics} are free or ours"
+            ),
         );
     }
     Finding::new(

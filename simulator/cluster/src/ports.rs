@@ -13,6 +13,7 @@ const TRIES: u16 = 200;
 const API: &str = "Kubernetes API";
 const PRODUCTION: &str = "production listener";
 const TEST: &str = "test listener";
+const HTTPS: &str = "HTTPS listeners";
 const REGISTRY: &str = "registry";
 const METRICS: &str = "metrics";
 
@@ -26,12 +27,21 @@ pub struct Ports {
     pub production: u16,
     /// The load balancer's test listener.
     pub test: u16,
+    /// HTTPS of the load balancer: for Ingresses with a certificate, and for listeners of
+    /// Gateways. Nothing listens there before one of them does.
+    #[serde(default = "https")]
+    pub https: u16,
     /// The image registry.
     pub registry: u16,
     /// The metrics (Prometheus' HTTP API); none in the record of a cluster that an older program
     /// made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<u16>,
+}
+
+/// The port of clusters that were made before there was one.
+fn https() -> u16 {
+    PortPreferences::default().https
 }
 
 impl Ports {
@@ -42,6 +52,7 @@ impl Ports {
             api,
             production,
             test,
+            https,
             registry,
             metrics,
         } = self;
@@ -50,6 +61,7 @@ impl Ports {
             (API, api),
             (PRODUCTION, production),
             (TEST, test),
+            (HTTPS, https),
             (REGISTRY, registry),
         ]
         .into_iter()
@@ -107,6 +119,7 @@ pub fn choose(
         api: pick(API, preferred.api)?,
         production: pick(PRODUCTION, preferred.production)?,
         test: pick(TEST, preferred.test)?,
+        https: pick(HTTPS, preferred.https)?,
         registry: pick(REGISTRY, preferred.registry)?,
         metrics: Some(pick(METRICS, preferred.metrics)?),
     };

@@ -375,6 +375,7 @@ pub(crate) mod tests {
             api,
             production,
             test,
+            https,
             registry,
             metrics,
         } = PortPreferences::default();
@@ -390,6 +391,7 @@ pub(crate) mod tests {
                 api,
                 production,
                 test,
+                https,
                 registry,
                 metrics: Some(metrics),
             },

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
     ServicePort, ServiceSpec,
 };
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::networking::v1::{IngressClass, IngressClassSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::PostParams;
@@ -18,8 +19,8 @@ use lab_api::gateway::{
 };
 use lab_api::monitoring;
 use lab_api::names::{
-    DEFAULT_GATEWAY, DEFAULT_GATEWAY_NAMESPACE, GATEWAY_CONTROLLER, NODE_LEASE_NAMESPACE,
-    PRODUCTION_LISTENER, SERVICE_NAME, TEST_LISTENER,
+    DEFAULT_GATEWAY, DEFAULT_GATEWAY_NAMESPACE, DEFAULT_INGRESS_CLASS, GATEWAY_CONTROLLER,
+    INGRESS_CONTROLLER, NODE_LEASE_NAMESPACE, PRODUCTION_LISTENER, SERVICE_NAME, TEST_LISTENER,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,6 +93,7 @@ pub async fn bootstrap(client: &Client, config: &BootstrapConfig) -> Result<(), 
         ensure(&Api::all(client()), &namespace(name)).await?;
     }
     ensure(&Api::all(client()), &gateway_class()).await?;
+    ensure(&Api::all(client()), &ingress_class()).await?;
     let gateway = gateway(config);
     ensure(
         &Api::namespaced(client(), DEFAULT_GATEWAY_NAMESPACE),
@@ -161,6 +163,18 @@ fn gateway_class() -> GatewayClass {
         api_version: GatewayClass::api_version(&()).into_owned(),
         kind: GatewayClass::kind(&()).into_owned(),
         status: None,
+    }
+}
+
+fn ingress_class() -> IngressClass {
+    let mut metadata = named(DEFAULT_GATEWAY);
+    metadata.annotations = Some([(DEFAULT_INGRESS_CLASS.to_owned(), "true".to_owned())].into());
+    IngressClass {
+        metadata,
+        spec: Some(IngressClassSpec {
+            controller: Some(INGRESS_CONTROLLER.to_owned()),
+            parameters: None,
+        }),
     }
 }
 

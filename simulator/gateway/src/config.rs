@@ -16,6 +16,9 @@ pub struct GatewayConfig {
     pub advertised: Vec<IpAddr>,
     /// How the addresses of Services are bound.
     pub services: ServiceBind,
+    /// Ports on which Ingresses are served; they are left alone when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<IngressPorts>,
     /// Where `/metrics`, `/table` and `/healthz` are served; nowhere when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
@@ -31,6 +34,16 @@ pub struct GatewayConfig {
     /// streams may last for hours, are not limited.
     #[serde(default = "default_max_body_bytes")]
     pub max_body_bytes: u64,
+}
+
+/// Ports for Ingresses. Elsewhere these are 80 and 443, which need privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IngressPorts {
+    /// For HTTP; a Gateway may have a listener there, too.
+    pub http: u16,
+    /// For HTTPS, opened when an Ingress has a certificate.
+    pub https: u16,
 }
 
 /// How the addresses of Services are bound.
@@ -61,6 +74,7 @@ impl GatewayConfig {
             bind: Ipv4Addr::LOCALHOST.into(),
             advertised: vec![Ipv4Addr::LOCALHOST.into()],
             services: ServiceBind::PerAddress,
+            ingress: None,
             admin: None,
             drain: default_drain(),
             threads: default_threads(),

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{GatewayConfig, ServiceBind};
+use crate::config::{GatewayConfig, IngressPorts, ServiceBind};
 use crate::metrics::Metrics;
 use crate::plan::{Plan, addresses};
 use crate::plane::{BindFailure, Plane, Sockets};
@@ -64,6 +64,7 @@ pub async fn run(
         bind,
         advertised,
         services,
+        ingress,
         admin,
         drain: _,
         threads: _,
@@ -82,10 +83,12 @@ pub async fn run(
         plane,
         bind,
         services,
+        ingress,
         advertised,
         wishes: status::start_writer(client.clone(), context.clone(), stop.clone()),
         events: Recorder::start(client, context.clone(), "devops-lab-gateway", stop.clone()),
         told: HashSet::new(),
+        told_ingresses: HashSet::new(),
         context,
     };
     control.run(changes, &stop).await;
@@ -99,11 +102,14 @@ struct Control {
     sockets: Sockets,
     bind: IpAddr,
     services: ServiceBind,
+    ingress: Option<IngressPorts>,
     advertised: Vec<IpAddr>,
     wishes: watch::Sender<Vec<Desired>>,
     events: Recorder,
     /// Services and addresses whose trouble was already reported.
     told: HashSet<(String, SocketAddr)>,
+    /// Ingresses, by uid, and what was reported of them.
+    told_ingresses: HashSet<(String, String)>,
     context: Context,
 }
 
@@ -144,7 +150,7 @@ impl Control {
     /// Makes the data plane and the status what the world asks for; false where an address
     /// could not be bound. The table goes first: a socket must not open before its routes.
     fn reconcile(&mut self) -> bool {
-        let plan = Plan::of(&self.world);
+        let plan = Plan::with(&self.world, self.ingress);
         let table = self.registry.build(&plan, &self.world);
         self.plane.table.store(Arc::new(table));
         let listeners = self.listener_sockets(&plan);
@@ -158,6 +164,7 @@ impl Control {
             failures = self.sockets.sync(&wanted);
         }
         self.report(&services, &detours, &failures);
+        self.report_ingresses(&plan);
         self.publish(&plan, &listeners, &failures);
         // A port below 1024 will not become free by waiting, so it asks for no retry.
         failures
@@ -219,6 +226,25 @@ impl Control {
             still.insert((uid, *address));
         }
         self.told = still;
+    }
+
+    /// Tells each Ingress once what of it cannot be served.
+    fn report_ingresses(&mut self, plan: &Plan) {
+        let mut still = HashSet::new();
+        for ingress in &plan.ingresses {
+            let object = &*ingress.ingress;
+            let uid = object.metadata.uid.clone().unwrap_or_default();
+            for trouble in &ingress.troubles {
+                let told = (uid.clone(), trouble.message.clone());
+                if !self.told_ingresses.contains(&told) && !still.contains(&told) {
+                    let about = object_reference(object);
+                    self.events
+                        .warning(&about, trouble.reason, trouble.message.clone());
+                }
+                still.insert(told);
+            }
+        }
+        self.told_ingresses = still;
     }
 
     fn publish(

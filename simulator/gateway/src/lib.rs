@@ -7,7 +7,7 @@
 //! ```text
 //!  watches ──▶ World ──▶ Plan (pure: who attaches where, what is refused and why)
 //!                          ├──▶ Table ──swap──▶ data plane: sockets, HTTP, TCP
-//!                          └──▶ status of GatewayClass, Gateway, HTTPRoute
+//!                          └──▶ status of GatewayClass, Gateway, routes, Ingress
 //! ```
 //!
 //! A request holds the part of the table that it was routed with, so a change of
@@ -38,5 +38,5 @@ mod world;
 #[cfg(test)]
 mod testing;
 
-pub use config::{GatewayConfig, ServiceBind};
+pub use config::{GatewayConfig, IngressPorts, ServiceBind};
 pub use control::{GatewayError, run};

@@ -13,6 +13,8 @@ pub(crate) fn world(objects: impl IntoIterator<Item = Value>) -> World {
     listed(&mut world, Change::Gateway);
     listed(&mut world, Change::Route);
     listed(&mut world, Change::GrpcRoute);
+    listed(&mut world, Change::Ingress);
+    listed(&mut world, Change::IngressClass);
     listed(&mut world, Change::Grant);
     listed(&mut world, Change::Secret);
     listed(&mut world, Change::Namespace);
@@ -43,6 +45,8 @@ pub(crate) fn put(world: &mut World, object: Value) {
         Some("Gateway") => Change::Gateway(of(object)),
         Some("HTTPRoute") => Change::Route(of(object)),
         Some("GRPCRoute") => Change::GrpcRoute(of(object)),
+        Some("Ingress") => Change::Ingress(of(object)),
+        Some("IngressClass") => Change::IngressClass(of(object)),
         Some("ReferenceGrant") => Change::Grant(of(object)),
         Some("Secret") => Change::Secret(of(object)),
         Some("Namespace") => Change::Namespace(of(object)),
@@ -60,6 +64,8 @@ fn defaulted(mut object: Value) -> Value {
         Some("GatewayClass") => ("gateway.networking.k8s.io/v1", false),
         Some("Gateway" | "HTTPRoute" | "GRPCRoute") => ("gateway.networking.k8s.io/v1", true),
         Some("EndpointSlice") => ("discovery.k8s.io/v1", true),
+        Some("Ingress") => ("networking.k8s.io/v1", true),
+        Some("IngressClass") => ("networking.k8s.io/v1", false),
         Some("ReferenceGrant") => ("gateway.networking.k8s.io/v1beta1", true),
         Some("Service" | "Secret") => ("v1", true),
         _ => ("v1", false),

@@ -29,6 +29,8 @@ pub(crate) fn start(client: &Client, stop: &CancellationToken) -> mpsc::Receiver
     watch.kind(Change::Gateway);
     watch.kind(Change::Route);
     watch.kind(Change::GrpcRoute);
+    watch.kind(Change::Ingress);
+    watch.kind(Change::IngressClass);
     watch.kind(Change::Grant);
     // Other Secrets are none of our business.
     let certificates = watcher::Config::default().fields(&format!("type={TLS_SECRET}"));

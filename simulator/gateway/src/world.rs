@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use lab_api::gateway::{GRPCRoute, Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
@@ -82,6 +83,10 @@ pub(crate) enum Change {
     Route(Event<HTTPRoute>),
     /// Of a GRPCRoute.
     GrpcRoute(Event<GRPCRoute>),
+    /// Of an Ingress.
+    Ingress(Event<Ingress>),
+    /// Of an IngressClass.
+    IngressClass(Event<IngressClass>),
     /// Of a ReferenceGrant.
     Grant(Event<ReferenceGrant>),
     /// Of a Secret with a certificate.
@@ -101,6 +106,8 @@ pub(crate) struct World {
     pub(crate) gateways: Cache<Gateway>,
     pub(crate) routes: Cache<HTTPRoute>,
     pub(crate) grpc_routes: Cache<GRPCRoute>,
+    pub(crate) ingresses: Cache<Ingress>,
+    pub(crate) ingress_classes: Cache<IngressClass>,
     pub(crate) grants: Cache<ReferenceGrant>,
     pub(crate) certificates: Cache<Certificate>,
     pub(crate) namespaces: Cache<Namespace>,
@@ -116,6 +123,8 @@ impl World {
             Change::Gateway(event) => self.gateways.apply(event),
             Change::Route(event) => self.routes.apply(event),
             Change::GrpcRoute(event) => self.grpc_routes.apply(event),
+            Change::Ingress(event) => self.ingresses.apply(event),
+            Change::IngressClass(event) => self.ingress_classes.apply(event),
             Change::Grant(event) => self.grants.apply(event),
             Change::Secret(event) => self.certificates.apply(map(event, Certificate::of)),
             Change::Namespace(event) => self.namespaces.apply(event),
@@ -131,6 +140,8 @@ impl World {
             && self.gateways.synced
             && self.routes.synced
             && self.grpc_routes.synced
+            && self.ingresses.synced
+            && self.ingress_classes.synced
             && self.grants.synced
             && self.certificates.synced
             && self.namespaces.synced

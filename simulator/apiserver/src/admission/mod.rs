@@ -1,6 +1,7 @@
 //! What the cluster adds to objects, or refuses, beyond the rules of their kind.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
 
+mod default_ingress_class;
 mod default_tolerations;
 mod namespace_label;
 mod namespace_lifecycle;
@@ -56,6 +57,10 @@ const ALL: &[Step] = &[
     Step {
         name: "ServiceAccount",
         admit: service_account::admit,
+    },
+    Step {
+        name: "DefaultIngressClass",
+        admit: default_ingress_class::admit,
     },
     Step {
         name: "DefaultTolerationSeconds",

@@ -586,3 +586,184 @@ fn a_namespace_waits_for_its_contents() {
     strategy.mark_terminating(&mut namespace);
     assert_eq!(namespace["status"]["phase"], "Terminating");
 }
+
+fn ingress() -> Value {
+    json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"rules": [{"host": "a.b",
+        "http": {"paths": [{"path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "web", "port": {"number": 80}}}}]}}]}})
+}
+
+#[test]
+fn an_ingress_has_rules_with_paths_and_backends() {
+    created("Ingress", ingress()).unwrap();
+    let path = "/spec/rules/0/http/paths/0";
+    let at = |pointer: &str, value: Value| with(ingress(), &format!("{path}{pointer}"), value);
+    for (object, errors) in [
+        (
+            with(ingress(), "/spec", json!({})),
+            &["spec: Invalid value: [] : either `defaultBackend` or `rules` must be specified"][..],
+        ),
+        (
+            with(ingress(), "/spec/rules/0/host", json!("127.0.0.1")),
+            &[
+                r#"spec.rules[0].host: Invalid value: "127.0.0.1": must be a DNS name, not an IP address"#,
+            ],
+        ),
+        (
+            with(ingress(), "/spec/rules/0/host", json!("*b.c")),
+            &[
+                r#"spec.rules[0].host: Invalid value: "*b.c": a wildcard DNS-1123 subdomain must start with '*.'"#,
+            ],
+        ),
+        (
+            with(ingress(), "/spec/rules/0/http/paths", json!([])),
+            &["spec.rules[0].http.paths: Required value"],
+        ),
+        (
+            at("/pathType", json!("Regex")),
+            &[
+                r#"spec.rules[0].http.paths[0].pathType: Unsupported value: "Regex": supported values: "Exact", "ImplementationSpecific", "Prefix""#,
+            ],
+        ),
+        (
+            at("/path", json!("api")),
+            &[
+                r#"spec.rules[0].http.paths[0].path: Invalid value: "api": must be an absolute path"#,
+            ],
+        ),
+        (
+            at("/path", json!("/a//b/..")),
+            &[
+                r#"spec.rules[0].http.paths[0].path: Invalid value: "/a//b/..": must not contain '//'"#,
+                r#"spec.rules[0].http.paths[0].path: Invalid value: "/a//b/..": cannot end with '/..'"#,
+            ],
+        ),
+        (
+            at("/backend", json!({})),
+            &[
+                r#"spec.rules[0].http.paths[0].backend: Invalid value: "": resource or service backend is required"#,
+            ],
+        ),
+        (
+            at("/backend/service/port", json!({})),
+            &[
+                "spec.rules[0].http.paths[0].backend: Required value: port name or number is required",
+            ],
+        ),
+        (
+            at("/backend/service/port", json!({"name": "a", "number": 1})),
+            &[
+                r#"spec.rules[0].http.paths[0].backend: Invalid value: "": cannot set both port name & port number"#,
+            ],
+        ),
+    ] {
+        let errors: Vec<String> = errors
+            .iter()
+            .map(|error| error.replace("[] :", "[]:"))
+            .collect();
+        let errors: Vec<&str> = errors.iter().map(String::as_str).collect();
+        refused("Ingress", object, &errors);
+    }
+}
+
+#[test]
+fn a_class_keeps_its_controller() {
+    let class = json!({"metadata": {"name": "x"}, "spec": {"controller": "a.b/c"}});
+    let stored = created("IngressClass", class).unwrap();
+    assert_eq!(stored["metadata"]["generation"], 1);
+    let changed = with(stored.clone(), "/spec/controller", json!("d.e/f"));
+    change_refused(
+        "IngressClass",
+        &stored,
+        changed,
+        &[r#"spec.controller: Invalid value: "d.e/f": field is immutable"#],
+    );
+}
+
+#[test]
+fn a_grpc_route_names_services_and_methods() {
+    let object = |matches: Value| {
+        json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {
+            "rules": [{"matches": [matches], "backendRefs": [{"name": "web", "port": 80}]}]}})
+    };
+    let stored = created("GRPCRoute", object(json!({"method": {"service": "a.B"}}))).unwrap();
+    let rule = &stored["spec"]["rules"][0];
+    assert_eq!(rule["matches"][0]["method"]["type"], "Exact");
+    assert_eq!(rule["backendRefs"][0]["weight"], 1);
+    refused(
+        "GRPCRoute",
+        object(json!({"method": {}})),
+        &[
+            r#"spec.rules[0].matches[0].method: Invalid value: "object": One or both of 'service' or 'method' must be specified"#,
+        ],
+    );
+    refused(
+        "GRPCRoute",
+        object(json!({"method": {"service": "a-b", "method": "1"}})),
+        &[
+            r#"spec.rules[0].matches[0].method: Invalid value: "object": service must only contain valid characters"#,
+            r#"spec.rules[0].matches[0].method: Invalid value: "object": method must only contain valid characters"#,
+        ],
+    );
+    refused(
+        "GRPCRoute",
+        with(
+            object(json!({})),
+            "/spec/rules/0/filters",
+            json!([{"type": "URLRewrite"}]),
+        ),
+        &[
+            r#"spec.rules[0].filters[0].type: Unsupported value: "URLRewrite": supported values: "ExtensionRef", "RequestHeaderModifier", "RequestMirror", "ResponseHeaderModifier""#,
+        ],
+    );
+}
+
+#[test]
+fn a_grant_says_who_may_refer_to_what() {
+    let grant = |from: Value, to: Value| json!({"metadata": {"name": "x", "namespace": "default"}, "spec": {"from": from, "to": to}});
+    let from =
+        || json!([{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "a"}]);
+    let to = || json!([{"group": "", "kind": "Service"}]);
+    created("ReferenceGrant", grant(from(), to())).unwrap();
+    refused(
+        "ReferenceGrant",
+        grant(json!([]), to()),
+        &["spec.from: Invalid value: 0: spec.from in body should have at least 1 items"],
+    );
+    refused(
+        "ReferenceGrant",
+        grant(from(), json!([{"group": "", "kind": "a b"}])),
+        &[r#"spec.to[0].kind: Invalid value: "a b": spec.to[0].kind in body should match"#],
+    );
+}
+
+#[test]
+fn a_mirror_takes_a_share_that_exists() {
+    let mirror = |settings: Value| {
+        let mut mirror = json!({"backendRef": {"name": "web", "port": 80}});
+        for (field, value) in settings.as_object().unwrap() {
+            mirror[field] = value.clone();
+        }
+        let filters = json!([{"type": "RequestMirror", "requestMirror": mirror}]);
+        with(route(), "/spec/rules/0/filters", filters)
+    };
+    let stored = created("HTTPRoute", mirror(json!({"fraction": {"numerator": 1}}))).unwrap();
+    let filter = &stored["spec"]["rules"][0]["filters"][0]["requestMirror"];
+    assert_eq!(filter["fraction"]["denominator"], 100);
+    assert_eq!(filter["backendRef"]["kind"], "Service");
+    let place = "spec.rules[0].filters[0].requestMirror";
+    refused(
+        "HTTPRoute",
+        mirror(json!({"percent": 101})),
+        &[&format!(
+            "{place}.percent: Invalid value: 101: {place}.percent in body should be less than or equal to 100"
+        )],
+    );
+    refused(
+        "HTTPRoute",
+        mirror(json!({"percent": 1, "fraction": {"numerator": 1}})),
+        &[&format!(
+            r#"{place}: Invalid value: "object": Only one of percent or fraction may be specified in HTTPRequestMirrorFilter"#
+        )],
+    );
+}

@@ -17,11 +17,14 @@ mod endpointslices;
 mod events;
 mod gatewayclasses;
 mod gateways;
+mod generations;
 #[cfg(test)]
 mod golden;
 mod grpcroutes;
 mod horizontalpodautoscalers;
 mod httproutes;
+mod ingressclasses;
+mod ingresses;
 mod jobs;
 mod keys;
 mod leases;
@@ -87,6 +90,8 @@ pub fn all() -> Vec<ResourceDef> {
         replicasets::definition(),
         jobs::definition(),
         leases::definition(),
+        ingressclasses::definition(),
+        ingresses::definition(),
         endpointslices::definition(),
         gatewayclasses::definition(),
         gateways::definition(),

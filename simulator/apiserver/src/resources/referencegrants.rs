@@ -5,7 +5,7 @@ use lab_api::gateway::{GRANT_VERSION, GROUP, ReferenceGrant};
 
 use super::custom::{self, validate_not_empty, validate_pattern};
 use super::typed::{Kind, define, words};
-use super::{ResourceDef, Scope, columns};
+use super::{PrepareContext, ResourceDef, Scope, columns, generations};
 use crate::validation::FieldError;
 
 /// The definition of ReferenceGrant.
@@ -28,6 +28,21 @@ const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 impl Kind for ReferenceGrant {
     const SCOPE: Scope = Scope::Namespaced;
     const OMITS_EMPTY: bool = false;
+
+    fn prepare_for_create(&mut self, _context: &PrepareContext<'_>) -> Result<(), FieldError> {
+        generations::begin(&mut self.metadata);
+        Ok(())
+    }
+
+    fn prepare_for_update(
+        &mut self,
+        old: &Self,
+        _context: &PrepareContext<'_>,
+    ) -> Result<(), FieldError> {
+        let changed = self.spec != old.spec;
+        generations::count(&mut self.metadata, &old.metadata, changed);
+        Ok(())
+    }
 
     fn validate(&self, errors: &mut Vec<FieldError>) {
         let spec = &self.spec;

@@ -117,3 +117,38 @@ fn gateways_show_what_their_controller_said() {
         &["x", r#"["a.b","c.d"]"#, "60m"],
     );
 }
+
+#[test]
+fn routes_and_ingresses_show_their_hosts() {
+    case(
+        "GRPCRoute",
+        json!({"spec": {"hostnames": ["a.b", "c.d"]}}),
+        "Name, Hostnames, Age",
+        &["x", r#"["a.b","c.d"]"#, "60m"],
+    );
+    case("ReferenceGrant", json!({}), "Name, Age", &["x", "60m"]);
+    let ingress = |spec: Value, status: Value, row: &[&str]| {
+        case(
+            "Ingress",
+            json!({"spec": spec, "status": status}),
+            "Name, Class, Hosts, Address, Ports, Age",
+            row,
+        );
+    };
+    ingress(
+        json!({"rules": [{"host": "a.b"}, {"host": "c.d"}], "tls": [{}], "ingressClassName": "lab"}),
+        json!({"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}),
+        &["x", "lab", "a.b,c.d", "127.0.0.1", "80, 443", "60m"],
+    );
+    ingress(
+        json!({"rules": [{}]}),
+        json!({"loadBalancer": {}}),
+        &["x", "<none>", "*", "", "80", "60m"],
+    );
+    case(
+        "IngressClass",
+        json!({"spec": {"controller": "a.b/c", "parameters": {"apiGroup": "d.e", "kind": "F", "name": "g"}}}),
+        "Name, Controller, Parameters, Age",
+        &["x", "a.b/c", "F.d.e/g", "60m"],
+    );
+}

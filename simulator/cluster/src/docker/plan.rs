@@ -77,6 +77,8 @@ pub struct Ports {
     pub gateway: u16,
     /// The load balancer's test listener, usually 8081.
     pub gateway_test: u16,
+    /// HTTPS of the load balancer, for listeners that a user adds.
+    pub gateway_https: u16,
     /// The registry, usually 5001.
     pub registry: u16,
     /// The metrics, usually 9090.
@@ -176,7 +178,11 @@ impl DockerPlan {
         let host = HostConfig {
             // For one local route, which makes the whole range of service addresses its own.
             cap_add: Some(vec!["NET_ADMIN".to_owned()]),
-            port_bindings: Some(publish(&[self.ports.gateway, self.ports.gateway_test])),
+            port_bindings: Some(publish(&[
+                self.ports.gateway,
+                self.ports.gateway_test,
+                self.ports.gateway_https,
+            ])),
             tmpfs: Some(scratch(&["/tmp", STATE_DIR])),
             ..self.confined()
         };
@@ -329,6 +335,7 @@ mod tests {
                 api: 6443,
                 gateway: 8080,
                 gateway_test: 8081,
+                gateway_https: 8443,
                 registry: 5001,
                 metrics: Some(9090),
             },
@@ -413,7 +420,7 @@ mod tests {
             .map(|(inside, outside)| (inside, outside.host_ip.unwrap(), outside.host_port.unwrap()))
             .collect();
         published.sort();
-        let expected = ["5001", "6443", "8080", "8081", "9090"].map(|port| {
+        let expected = ["5001", "6443", "8080", "8081", "8443", "9090"].map(|port| {
             (
                 format!("{port}/tcp"),
                 "127.0.0.1".to_owned(),

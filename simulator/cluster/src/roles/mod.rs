@@ -211,6 +211,7 @@ pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
     let gateway_admin = record.network.gateway_admin();
     let mut config = lab_gateway::GatewayConfig {
         admin: Some(gateway_admin),
+        ingress: Some(ingress_ports(record.ports)),
         ..lab_gateway::GatewayConfig::on_loopback()
     };
     if simulated {
@@ -274,6 +275,15 @@ pub fn process_node(record: &Record, dir: &ClusterDir, index: u16) -> Role {
         },
         speed: record.speed,
     })
+}
+
+/// Where Ingresses are served: beside the production listener, and on the port for HTTPS.
+#[must_use]
+pub fn ingress_ports(ports: crate::ports::Ports) -> lab_gateway::IngressPorts {
+    lab_gateway::IngressPorts {
+        http: ports.production,
+        https: ports.https,
+    }
 }
 
 /// A node of the record.

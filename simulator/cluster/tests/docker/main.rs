@@ -132,7 +132,7 @@ fn node(index: u8) -> NodePlan {
 
 /// Ports that were free a moment ago; held until all are known, so that they differ.
 fn free_ports() -> Ports {
-    let listeners: Vec<_> = (0..5)
+    let listeners: Vec<_> = (0..6)
         .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
     let port = |at: usize| listeners[at].local_addr().unwrap().port();
@@ -140,8 +140,9 @@ fn free_ports() -> Ports {
         api: port(0),
         gateway: port(1),
         gateway_test: port(2),
+        gateway_https: port(4),
         registry: port(3),
-        metrics: Some(port(4)),
+        metrics: Some(port(5)),
     }
 }
 

@@ -1,16 +1,18 @@
 //! From a reference to a Service's port, and from there to the endpoints behind it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::api::networking::v1::IngressServiceBackend;
 use lab_api::gateway::HttpBackendRef;
 use lab_api::names::SERVICE_NAME;
 
-use super::Refusal;
 use super::grants::Reference;
+use super::{Refusal, RouteObject};
 use crate::world::{World, key};
 
 /// One port of one Service.
@@ -45,13 +47,14 @@ pub(super) fn name(namespace: &str, spec: &HttpBackendRef) -> String {
     }
 }
 
-/// The Service port that a backend reference of a route of this kind in `namespace` means.
+/// The Service port that a backend reference of a route means. A GRPCRoute speaks HTTP/2 to
+/// its backends, whatever their port says.
 pub(super) fn resolve(
     world: &World,
-    route_kind: &str,
-    namespace: &str,
+    route: &RouteObject,
     spec: &HttpBackendRef,
 ) -> Result<ServiceKey, Refusal> {
+    let namespace = route.namespace();
     let kind = spec.kind.as_deref().unwrap_or("Service");
     if kind != "Service" || !spec.group.as_deref().unwrap_or_default().is_empty() {
         let text = format!("backends of kind {kind} are not supported; use a Service");
@@ -59,7 +62,7 @@ pub(super) fn resolve(
     }
     let there = spec.namespace.as_deref().unwrap_or(namespace);
     let asked = Reference {
-        from_kind: route_kind,
+        from_kind: route.kind(),
         from_namespace: namespace,
         to_kind: "Service",
         to_namespace: there,
@@ -68,7 +71,46 @@ pub(super) fn resolve(
     if !asked.is_allowed(world) {
         return Err(Refusal::new("RefNotPermitted", asked.refused()));
     }
-    let key = format!("{there}/{}", spec.name);
+    let (key, service) = find(world, there, &spec.name)?;
+    let Some(wanted) = spec.port else {
+        let text = format!("the reference to Service {key} names no port");
+        return Err(Refusal::new("BackendNotFound", text));
+    };
+    let found = resolve_port(key, service, &wanted, |port| port.port == wanted)?;
+    Ok(ServiceKey {
+        http2: found.http2 || matches!(route, RouteObject::Grpc(_)),
+        ..found
+    })
+}
+
+/// The Service port that a backend of an Ingress in `namespace` means.
+pub(super) fn resolve_ingress(
+    world: &World,
+    namespace: &str,
+    spec: &IngressServiceBackend,
+) -> Result<ServiceKey, Refusal> {
+    let (key, service) = find(world, namespace, &spec.name)?;
+    let port = spec.port.clone().unwrap_or_default();
+    match (port.number, port.name) {
+        (Some(number), _) if number != 0 => {
+            resolve_port(key, service, &number, |port| port.port == number)
+        }
+        (_, Some(name)) => resolve_port(key, service, &name, |port| {
+            port.name.as_deref() == Some(name.as_str())
+        }),
+        (_, None) => {
+            let text = format!("the reference to Service {key} names no port");
+            Err(Refusal::new("BackendNotFound", text))
+        }
+    }
+}
+
+fn find<'a>(
+    world: &'a World,
+    namespace: &str,
+    name: &str,
+) -> Result<(String, &'a Service), Refusal> {
+    let key = format!("{namespace}/{name}");
     let Some(service) = world.services.get(&key) else {
         return Err(Refusal::new(
             "BackendNotFound",
@@ -79,16 +121,17 @@ pub(super) fn resolve(
         let text = format!("Service {key} is an ExternalName, which has no endpoints");
         return Err(Refusal::new("InvalidKind", text));
     }
-    resolve_port(key, service, spec.port)
+    Ok((key, service))
 }
 
-fn resolve_port(key: String, service: &Service, port: Option<i32>) -> Result<ServiceKey, Refusal> {
-    let Some(wanted) = port else {
-        let text = format!("the reference to Service {key} names no port");
-        return Err(Refusal::new("BackendNotFound", text));
-    };
+fn resolve_port(
+    key: String,
+    service: &Service,
+    wanted: &dyn Display,
+    is_wanted: impl Fn(&ServicePort) -> bool,
+) -> Result<ServiceKey, Refusal> {
     let ports = ports(service);
-    let Some(port) = ports.iter().find(|port| port.port == wanted) else {
+    let Some(port) = ports.iter().find(|port| is_wanted(port)) else {
         let known: Vec<_> = ports.iter().map(|port| port.port.to_string()).collect();
         let text = format!(
             "Service {key} has no port {wanted}; it has: {}",

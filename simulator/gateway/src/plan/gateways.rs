@@ -121,6 +121,7 @@ fn plan_gateway(world: &World, gateway: &Arc<Gateway>, claims: &mut Claims) -> G
     GatewayPlan {
         key,
         gateway: Arc::clone(gateway),
+        is_virtual: false,
         refusal,
         listeners,
     }

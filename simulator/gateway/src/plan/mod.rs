@@ -6,19 +6,25 @@
 mod backends;
 mod gateways;
 mod grants;
+mod ingresses;
 mod routes;
 mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab_api::gateway::{Gateway, GatewayClass, HTTPRoute, ParentReference, RouteGroupKind};
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use lab_api::gateway::{
+    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ParentReference, RouteGroupKind, RouteStatus,
+};
 use rustls::sign::CertifiedKey;
 
 pub(crate) use backends::{EndpointKey, ServiceKey, Slices, addresses};
 
+use crate::config::IngressPorts;
 use crate::table::{Filters, Hostname, Matcher};
-use crate::world::World;
+use crate::world::{World, key};
 
 /// Why something is not served: a reason from the Gateway API's list and words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,16 @@ pub(crate) struct Plan {
     /// The routes that name one of those Gateways, in the order of precedence between routes:
     /// oldest first, then by namespace and name.
     pub(crate) routes: Vec<RoutePlan>,
+    /// The Ingresses of our class.
+    pub(crate) ingresses: Vec<IngressPlan>,
+}
+
+/// A route as the table has it: where it is attached, and its rules.
+#[derive(Debug)]
+pub(crate) struct Carried<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) rules: &'a [RulePlan],
+    pub(crate) attachments: Vec<&'a Attachment>,
 }
 
 /// A GatewayClass of ours.
@@ -61,6 +77,8 @@ pub(crate) struct GatewayPlan {
     /// `namespace/name`.
     pub(crate) key: String,
     pub(crate) gateway: Arc<Gateway>,
+    /// True for the one that only holds the ports of Ingresses; no object stands behind it.
+    pub(crate) is_virtual: bool,
     /// Refused as a whole, whatever its listeners are.
     pub(crate) refusal: Option<Refusal>,
     /// In the order of the spec.
@@ -89,8 +107,16 @@ pub(crate) struct ListenerPlan {
 pub(crate) struct TlsPlan {
     /// Those that can be used.
     pub(crate) certificates: Vec<Arc<CertifiedKey>>,
+    /// Those of Ingresses, each for one host.
+    pub(crate) hosts: Vec<(Hostname, Vec<Arc<CertifiedKey>>)>,
     /// The first that cannot.
     pub(crate) unresolved: Option<Refusal>,
+}
+
+impl TlsPlan {
+    fn is_empty(&self) -> bool {
+        self.certificates.is_empty() && self.hosts.is_empty()
+    }
 }
 
 impl ListenerPlan {
@@ -101,11 +127,7 @@ impl ListenerPlan {
             Verdict::Served => true,
             Verdict::Conflicted(_) | Verdict::Refused(_) => false,
         };
-        served
-            && self
-                .tls
-                .as_ref()
-                .is_none_or(|tls| !tls.certificates.is_empty())
+        served && self.tls.as_ref().is_none_or(|tls| !tls.is_empty())
     }
 
     /// What it refers to and does not get: kinds of routes, or certificates.
@@ -126,16 +148,99 @@ pub(crate) enum Verdict {
     Refused(Refusal),
 }
 
-/// An HTTPRoute that names a Gateway of ours.
+/// A route of any kind of the Gateway API.
+#[derive(Clone, Debug)]
+pub(crate) enum RouteObject {
+    /// For HTTP.
+    Http(Arc<HTTPRoute>),
+    /// For gRPC.
+    Grpc(Arc<GRPCRoute>),
+}
+
+impl RouteObject {
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "HTTPRoute",
+            Self::Grpc(_) => "GRPCRoute",
+        }
+    }
+
+    pub(crate) fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Http(route) => &route.metadata,
+            Self::Grpc(route) => &route.metadata,
+        }
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.metadata().namespace.as_deref().unwrap_or_default()
+    }
+
+    /// `namespace/name`.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Http(route) => key(&**route),
+            Self::Grpc(route) => key(&**route),
+        }
+    }
+
+    pub(crate) fn status(&self) -> Option<&RouteStatus> {
+        match self {
+            Self::Http(route) => route.status.as_ref(),
+            Self::Grpc(route) => route.status.as_ref(),
+        }
+    }
+
+    fn parent_refs(&self) -> &[ParentReference] {
+        let refs = match self {
+            Self::Http(route) => &route.spec.parent_refs,
+            Self::Grpc(route) => &route.spec.parent_refs,
+        };
+        refs.as_deref().unwrap_or_default()
+    }
+
+    fn hostnames(&self) -> &[String] {
+        let names = match self {
+            Self::Http(route) => &route.spec.hostnames,
+            Self::Grpc(route) => &route.spec.hostnames,
+        };
+        names.as_deref().unwrap_or_default()
+    }
+}
+
+/// A route that names a Gateway of ours.
 #[derive(Debug)]
 pub(crate) struct RoutePlan {
-    /// `namespace/name`.
-    pub(crate) key: String,
-    pub(crate) route: Arc<HTTPRoute>,
+    /// `namespace/name`; with the kind before it for all but HTTPRoutes.
+    pub(crate) name: String,
+    pub(crate) route: RouteObject,
+    /// The rules that can be served, or why the route is not accepted.
     pub(crate) rules: Result<Vec<RulePlan>, Refusal>,
+    /// The rules that cannot, where others can.
+    pub(crate) dropped: Option<Refusal>,
     /// The first backend that cannot be used; it answers 500 for its share.
     pub(crate) unresolved: Option<Refusal>,
     pub(crate) parents: Vec<ParentPlan>,
+}
+
+/// An Ingress of our class.
+#[derive(Debug)]
+pub(crate) struct IngressPlan {
+    pub(crate) ingress: Arc<Ingress>,
+    /// Ports on which it is served.
+    pub(crate) ports: Vec<u16>,
+    /// One for each host, and one for the default backend.
+    pub(crate) routes: Vec<IngressRoute>,
+    /// What cannot be served: an Ingress has no conditions, so it is told in Events.
+    pub(crate) troubles: Vec<Refusal>,
+}
+
+/// The rules of an Ingress for one host.
+#[derive(Debug)]
+pub(crate) struct IngressRoute {
+    pub(crate) name: String,
+    pub(crate) rules: Vec<RulePlan>,
+    pub(crate) attachments: Vec<Attachment>,
 }
 
 /// A route under one of its parents.
@@ -158,10 +263,33 @@ pub(crate) struct Attachment {
 /// One rule of a route, ready to be put in the table.
 #[derive(Debug)]
 pub(crate) struct RulePlan {
+    /// Position in the route.
+    pub(crate) index: usize,
     pub(crate) matchers: Vec<Arc<Matcher>>,
     pub(crate) filters: Filters,
     pub(crate) backends: Vec<BackendPlan>,
+    pub(crate) mirrors: Vec<MirrorPlan>,
     pub(crate) timeouts: Timeouts,
+}
+
+/// Who gets copies of a rule's requests.
+#[derive(Debug)]
+pub(crate) struct MirrorPlan {
+    pub(crate) share: Share,
+    pub(crate) backend: BackendPlan,
+}
+
+/// So many `parts` of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) parts: u64,
+    pub(crate) of: u64,
+}
+
+impl Share {
+    pub(crate) fn is_all(self) -> bool {
+        self.parts >= self.of
+    }
 }
 
 /// Limits on the time of a request; absent means none.
@@ -184,14 +312,43 @@ pub(crate) struct BackendPlan {
 }
 
 impl Plan {
-    /// Decides about everything in `world`.
+    /// Decides about everything in `world`, Ingresses excepted.
+    #[cfg(test)]
     pub(crate) fn of(world: &World) -> Self {
+        Self::with(world, None)
+    }
+
+    /// Decides about everything in `world`; Ingresses are served where they have ports.
+    pub(crate) fn with(world: &World, ingress: Option<IngressPorts>) -> Self {
         let mut gateways = gateways::plan(world);
         let routes = routes::plan(world, &mut gateways);
+        let ingresses = match ingress {
+            Some(ports) => ingresses::plan(world, ports, &mut gateways),
+            None => Vec::new(),
+        };
         Self {
             classes: gateways::classes(world),
             gateways,
             routes,
+            ingresses,
         }
+    }
+
+    /// Every route that is served, in the order of precedence.
+    pub(crate) fn carried(&self) -> impl Iterator<Item = Carried<'_>> {
+        let routes = self.routes.iter().filter_map(|route| {
+            let verdicts = route.parents.iter().map(|parent| parent.verdict.as_ref());
+            Some(Carried {
+                name: &route.name,
+                rules: route.rules.as_ref().ok()?,
+                attachments: verdicts.filter_map(Result::ok).flatten().collect(),
+            })
+        });
+        let ingresses = self.ingresses.iter().flat_map(|ingress| &ingress.routes);
+        routes.chain(ingresses.map(|route| Carried {
+            name: &route.name,
+            rules: &route.rules,
+            attachments: route.attachments.iter().collect(),
+        }))
     }
 }

@@ -1,30 +1,63 @@
-//! Which HTTPRoutes attach to which listeners.
+//! Which routes attach to which listeners.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-
-use lab_api::gateway::{GROUP, Gateway, HTTPRoute, Listener, ParentReference};
+use lab_api::gateway::{GROUP, Gateway, Listener, ParentReference};
 use lab_api::names::GATEWAY_CONTROLLER;
 use lab_api::selector::Selector;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    Attachment, GatewayPlan, ListenerPlan, ParentPlan, Refusal, RoutePlan, Verdict, rules,
+    Attachment, GatewayPlan, ListenerPlan, ParentPlan, Refusal, RouteObject, RoutePlan, Verdict,
+    rules,
 };
 use crate::table::Hostname;
-use crate::world::{World, key};
+use crate::world::World;
 
 /// The routes that name Gateways of ours, and, in `gateways`, how many attach to each listener.
 pub(super) fn plan(world: &World, gateways: &mut [GatewayPlan]) -> Vec<RoutePlan> {
-    let mut routes: Vec<_> = world.routes.iter().collect();
-    routes.sort_by_cached_key(|route| (route.metadata.creation_timestamp.clone(), key(&***route)));
+    let http = world.routes.iter().cloned().map(RouteObject::Http);
+    let grpc = world.grpc_routes.iter().cloned().map(RouteObject::Grpc);
+    let mut routes: Vec<_> = http.chain(grpc).collect();
+    routes.sort_by_cached_key(|route| (route.metadata().creation_timestamp.clone(), route.key()));
+    let mut owners = Owners::default();
     let plans: Vec<_> = routes
         .into_iter()
-        .filter_map(|route| plan_route(world, gateways, route))
+        .filter_map(|route| plan_route(world, gateways, &mut owners, route))
         .collect();
     for route in &plans {
         count(route, gateways);
     }
     plans
+}
+
+/// Which kind of routes has which hosts of a listener: an HTTPRoute and a GRPCRoute cannot
+/// share one, and the older route keeps it.
+///
+/// <https://gateway-api.sigs.k8s.io/reference/spec/#grpcroute>
+#[derive(Default)]
+struct Owners(HashMap<(usize, usize), Vec<Owned>>);
+
+/// Kind and name of a route, and a host that it has.
+type Owned = (&'static str, Hostname, String);
+
+impl Owners {
+    /// The route of another kind that has one of these hosts already.
+    fn other(&self, kind: &str, at: &Attachment) -> Option<&str> {
+        let here = self.0.get(&(at.gateway, at.listener))?;
+        let taken = here.iter().find(|(owner, host, _)| {
+            *owner != kind
+                && at
+                    .hostnames
+                    .iter()
+                    .any(|mine| mine.intersect(host).is_some())
+        });
+        taken.map(|(_, _, name)| name.as_str())
+    }
+
+    fn add(&mut self, kind: &'static str, name: &str, at: &Attachment) {
+        let here = self.0.entry((at.gateway, at.listener)).or_default();
+        let hosts = at.hostnames.iter().cloned();
+        here.extend(hosts.map(|host| (kind, host, name.to_owned())));
+    }
 }
 
 /// A route that names one listener twice is still one route there.
@@ -43,43 +76,75 @@ fn count(route: &RoutePlan, gateways: &mut [GatewayPlan]) {
 fn plan_route(
     world: &World,
     gateways: &[GatewayPlan],
-    route: &Arc<HTTPRoute>,
+    owners: &mut Owners,
+    route: RouteObject,
 ) -> Option<RoutePlan> {
     let candidates: Vec<_> = route
-        .spec
-        .parent_refs
+        .parent_refs()
         .iter()
-        .flatten()
-        .filter_map(|parent| Some((parent.clone(), find(world, gateways, route, parent)?)))
+        .filter_map(|parent| Some((parent.clone(), find(world, gateways, &route, parent)?)))
         .collect();
-    if candidates.is_empty() && !was_ours(route) {
+    if candidates.is_empty() && !was_ours(&route) {
         return None;
     }
-    let compiled = rules::compile(world, route);
-    let parents = candidates
-        .into_iter()
-        .map(|(parent, found)| {
-            let verdict = found.and_then(|gateway| match &compiled.rules {
-                Ok(_) => attach(world, gateways, gateway, route, &parent),
-                Err(refusal) => Err(refusal.clone()),
-            });
-            ParentPlan { parent, verdict }
-        })
-        .collect();
-    let key = key(&**route);
-    let route = Arc::clone(route);
+    let name = match &route {
+        RouteObject::Http(_) => route.key(),
+        RouteObject::Grpc(_) => format!("{}/{}", route.kind(), route.key()),
+    };
+    let compiled = rules::compile(world, &route);
+    let mut parents = Vec::with_capacity(candidates.len());
+    for (parent, found) in candidates {
+        let verdict = found.and_then(|gateway| match &compiled.rules {
+            Ok(_) => attach(world, gateways, gateway, &route, &parent)
+                .and_then(|attachments| without_owned(owners, &route, attachments)),
+            Err(refusal) => Err(refusal.clone()),
+        });
+        parents.push(ParentPlan { parent, verdict });
+    }
+    let verdicts = parents
+        .iter()
+        .filter_map(|parent| parent.verdict.as_ref().ok());
+    for at in verdicts.flatten() {
+        owners.add(route.kind(), &name, at);
+    }
     Some(RoutePlan {
-        key,
+        name,
         route,
         rules: compiled.rules,
+        dropped: compiled.dropped,
         unresolved: compiled.unresolved,
         parents,
     })
 }
 
+/// Without the listeners whose hosts belong to routes of another kind.
+fn without_owned(
+    owners: &Owners,
+    route: &RouteObject,
+    mut attachments: Vec<Attachment>,
+) -> Result<Vec<Attachment>, Refusal> {
+    let kind = route.kind();
+    let owner = attachments.iter().find_map(|at| owners.other(kind, at));
+    let Some(owner) = owner.map(str::to_owned) else {
+        return Ok(attachments);
+    };
+    attachments.retain(|at| owners.other(kind, at).is_none());
+    if attachments.is_empty() {
+        let text = format!(
+            "{owner} is older and has a hostname of this {kind} on the same listener; give \
+             them different hostnames or listeners"
+        );
+        return Err(Refusal::new("HostnameConflict", text));
+    }
+    Ok(attachments)
+}
+
 /// True where we said something of the route before; it must not stand when the route has left.
-fn was_ours(route: &HTTPRoute) -> bool {
-    let mut said = route.status.iter().flat_map(|status| &status.parents);
+fn was_ours(route: &RouteObject) -> bool {
+    let mut said = route
+        .status()
+        .into_iter()
+        .flat_map(|status| &status.parents);
     said.any(|parent| parent.controller_name == GATEWAY_CONTROLLER)
 }
 
@@ -89,7 +154,7 @@ fn was_ours(route: &HTTPRoute) -> bool {
 fn find(
     world: &World,
     gateways: &[GatewayPlan],
-    route: &HTTPRoute,
+    route: &RouteObject,
     parent: &ParentReference,
 ) -> Option<Result<usize, Refusal>> {
     let group = parent.group.as_deref().unwrap_or(GROUP);
@@ -99,7 +164,7 @@ fn find(
     let namespace = parent
         .namespace
         .as_deref()
-        .unwrap_or_else(|| namespace_of(route));
+        .unwrap_or_else(|| route.namespace());
     let name = format!("{namespace}/{}", parent.name);
     if let Some(position) = gateways.iter().position(|gateway| gateway.key == name) {
         return Some(Ok(position));
@@ -117,17 +182,13 @@ fn find(
     })
 }
 
-fn namespace_of(route: &HTTPRoute) -> &str {
-    route.metadata.namespace.as_deref().unwrap_or_default()
-}
-
 /// The listeners of the Gateway that the reference means, that allow the route, and that
 /// share a host with it; the first of these filters that leaves none names the reason.
 fn attach(
     world: &World,
     gateways: &[GatewayPlan],
     at: usize,
-    route: &HTTPRoute,
+    route: &RouteObject,
     parent: &ParentReference,
 ) -> Result<Vec<Attachment>, Refusal> {
     let gateway = &gateways[at];
@@ -148,9 +209,10 @@ fn attach(
         .collect();
     if allowed.is_empty() {
         let text = format!(
-            "no listener of Gateway {} allows HTTPRoutes of namespace {}; see allowedRoutes",
+            "no listener of Gateway {} allows {}s of namespace {}; see allowedRoutes",
             gateway.key,
-            namespace_of(route)
+            route.kind(),
+            route.namespace()
         );
         return Err(Refusal::new("NotAllowedByListeners", text));
     }
@@ -209,13 +271,14 @@ fn is_allowed(
     gateway: &Gateway,
     plan: &ListenerPlan,
     spec: &Listener,
-    route: &HTTPRoute,
+    route: &RouteObject,
 ) -> bool {
     let served = match &plan.verdict {
         Verdict::Served => true,
         Verdict::Conflicted(_) | Verdict::Refused(_) => false,
     };
-    served && !plan.kinds.is_empty() && allows_namespace(world, gateway, spec, namespace_of(route))
+    let kind = plan.kinds.iter().any(|kind| kind.kind == route.kind());
+    served && kind && allows_namespace(world, gateway, spec, route.namespace())
 }
 
 /// <https://gateway-api.sigs.k8s.io/reference/spec/#fromnamespaces>
@@ -245,15 +308,13 @@ fn allows_namespace(world: &World, gateway: &Gateway, spec: &Listener, namespace
     }
 }
 
-fn hostnames(route: &HTTPRoute) -> Vec<Hostname> {
-    let names = route.spec.hostnames.as_deref().unwrap_or_default();
+fn hostnames(route: &RouteObject) -> Vec<Hostname> {
+    let names = route.hostnames();
     if names.is_empty() {
         return vec![Hostname::Any];
     }
-    names
-        .iter()
-        .map(|name| Hostname::parse(Some(name)))
-        .collect()
+    let parse = |name: &String| Hostname::parse(Some(name));
+    names.iter().map(parse).collect()
 }
 
 fn shared_hostnames(listener: &Hostname, wanted: &[Hostname]) -> Option<Vec<Hostname>> {

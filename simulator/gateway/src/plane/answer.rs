@@ -2,6 +2,7 @@
 //! cause in a header for programs.
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::body::ResponseBody;
@@ -97,4 +98,93 @@ pub(super) fn answer(cause: Cause, words: &str) -> Response<ResponseBody> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+const GRPC: &[u8] = b"application/grpc";
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// True for a gRPC call.
+pub(super) fn is_grpc(request: &Parts) -> bool {
+    let type_ = request.headers.get(header::CONTENT_TYPE);
+    let rest = type_.and_then(|value| value.as_bytes().strip_prefix(GRPC));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// What the load balancer says by itself, as a gRPC client understands it: a response without
+/// messages, whose headers are its trailers. A backend's answer stays as it is.
+///
+/// <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
+pub(super) fn in_grpc_form(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    let text = match body {
+        ResponseBody::Text(Some(text)) => text,
+        other => return Response::from_parts(parts, other),
+    };
+    let status = match parts.status.as_u16() {
+        400 => "13",
+        404 | 501 => "12",
+        429 | 502..=504 => "14",
+        _ => "2",
+    };
+    parts.status = StatusCode::OK;
+    let type_ = HeaderValue::from_static("application/grpc");
+    parts.headers.insert(header::CONTENT_TYPE, type_);
+    parts
+        .headers
+        .insert(GRPC_STATUS, HeaderValue::from_static(status));
+    parts.headers.insert(GRPC_MESSAGE, grpc_message(&text));
+    Response::from_parts(parts, ResponseBody::Text(None))
+}
+
+/// Percent-encoded, as the protocol asks for.
+fn grpc_message(text: &[u8]) -> HeaderValue {
+    let mut message = Vec::with_capacity(text.len());
+    for &byte in text.trim_ascii_end() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => message.push(byte),
+            _ => message.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    HeaderValue::from_bytes(&message).expect("the bytes are printable ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_client_is_answered_in_its_own_terms() {
+        for (cause, status) in [
+            (Cause::NoRoute, "12"),
+            (Cause::NoEndpoints, "14"),
+            (Cause::Timeout, "14"),
+            (Cause::NoBackends, "2"),
+            (Cause::BadRequest, "13"),
+        ] {
+            let response = in_grpc_form(answer(cause, "100 % é"));
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()["grpc-status"], status);
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            let message = response.headers()["grpc-message"].to_str().unwrap();
+            assert!(message.ends_with("100 %25 %C3%A9"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_told_by_its_content_type() {
+        for (type_, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            let request = http::Request::post("/a/b").header("content-type", type_);
+            assert_eq!(
+                is_grpc(&request.body(()).unwrap().into_parts().0),
+                expected,
+                "{type_}"
+            );
+        }
+    }
 }

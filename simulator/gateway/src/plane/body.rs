@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::endpoint::InFlight;
 use super::http1::{ClientBody, Download, Link};
+use super::mirror::{Copied, Duplicate};
 use crate::metrics::Series;
 
 /// Why a body does not go on.
@@ -47,6 +48,10 @@ pub(super) enum RequestBody {
     Http1(Box<ClientBody>),
     /// Of a stream, with the number of bytes that may still come.
     Http2(Incoming, u64),
+    /// Either, and copied on the way.
+    Copied(Box<Copied>),
+    /// A copy.
+    Duplicate(Duplicate),
 }
 
 impl RequestBody {
@@ -62,14 +67,15 @@ impl RequestBody {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(_) | Self::Http2(..) => false,
+            Self::Http1(_) | Self::Http2(..) | Self::Copied(_) | Self::Duplicate(_) => false,
         }
     }
 
     /// Lifts the limit: calls of gRPC may last for hours and are limited per message.
     pub(super) fn unbounded(&mut self) {
         match self {
-            Self::Empty => {}
+            // Copies are made of bodies whose limit is set.
+            Self::Empty | Self::Copied(_) | Self::Duplicate(_) => {}
             Self::Http1(body) => body.unbounded(),
             Self::Http2(_, room) => *room = u64::MAX,
         }
@@ -98,6 +104,8 @@ impl Body for RequestBody {
                 }
                 polled
             }
+            Self::Copied(body) => body.poll_frame(cx),
+            Self::Duplicate(body) => body.poll_frame(cx),
         }
     }
 
@@ -106,6 +114,8 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body, _) => body.is_end_stream(),
+            Self::Copied(body) => body.is_end_stream(),
+            Self::Duplicate(_) => false,
         }
     }
 
@@ -114,6 +124,8 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body, _) => body.size_hint(),
+            Self::Copied(body) => body.size_hint(),
+            Self::Duplicate(body) => body.size_hint(),
         }
     }
 }

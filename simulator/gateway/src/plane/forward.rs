@@ -69,7 +69,7 @@ impl<'a> Search<'a> {
     /// Goes on with the newest table; false where nothing has changed in it.
     fn renew(&mut self) -> bool {
         let table = self.plane.table.load();
-        let newest = table.target(&self.target.name);
+        let newest = table.renewed(&self.target);
         match newest.filter(|newest| !Arc::ptr_eq(newest, &self.target)) {
             None => false,
             Some(newest) => {

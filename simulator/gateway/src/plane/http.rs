@@ -8,11 +8,11 @@ use http::{Method, Response, StatusCode, header, response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::answer::{Cause, answer};
+use super::answer::{Cause, answer, in_grpc_form, is_grpc};
 use super::body::{Record, RequestBody, ResponseBody, Source, Tunnel, UpstreamBody};
 use super::endpoint::InFlight;
 use super::forward::{Reply, Unanswered, forward};
-use super::{Plane, Stop, headers};
+use super::{Plane, Stop, headers, mirror};
 use crate::table::{Backend, Hit, Origin, Rule, host_of};
 
 /// Longest part of a path that an answer repeats.
@@ -32,6 +32,22 @@ pub(super) struct Client {
 
 /// Answers one request, which began to arrive at `started`.
 pub(super) async fn serve(
+    plane: &Plane,
+    client: &Client,
+    started: Instant,
+    parts: Parts,
+    body: RequestBody,
+) -> Response<ResponseBody> {
+    let grpc = is_grpc(&parts);
+    let response = respond(plane, client, started, parts, body).await;
+    if grpc {
+        in_grpc_form(response)
+    } else {
+        response
+    }
+}
+
+async fn respond(
     plane: &Plane,
     client: &Client,
     started: Instant,
@@ -185,7 +201,9 @@ impl Exchange<'_> {
                 format!("backend {}: {}", backend.name, refusal.message),
             )
         })?;
-        let parts = self.prepare(backend, parts);
+        let mut parts = self.prepare(parts);
+        let body = mirror::copy(self.plane, &self.rule().mirrors, &parts, body);
+        backend.filters.request.apply(&mut parts.headers);
         let limit = self.rule().timeouts.backend;
         let forwarding = forward(self.plane, target, parts, body, limit);
         let reply = match self.rule().timeouts.request {
@@ -204,8 +222,8 @@ impl Exchange<'_> {
         self.reply(backend, reply)
     }
 
-    /// The request as the backend gets it.
-    fn prepare(&self, backend: &Backend, mut parts: Parts) -> Parts {
+    /// The request as every backend of the rule gets it.
+    fn prepare(&self, mut parts: Parts) -> Parts {
         let upgrade = headers::upgrade_wanted(&parts);
         headers::in_http1_form(&mut parts);
         headers::strip_hop_by_hop(&mut parts.headers);
@@ -219,7 +237,6 @@ impl Exchange<'_> {
         parts.headers.insert(header::HOST, host.clone());
         self.rewrite(&mut parts);
         self.rule().filters.request.apply(&mut parts.headers);
-        backend.filters.request.apply(&mut parts.headers);
         parts
     }
 

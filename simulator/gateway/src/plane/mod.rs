@@ -22,6 +22,7 @@ mod http;
 mod http1;
 mod http2;
 mod io;
+mod mirror;
 mod patience;
 mod sockets;
 mod tcp;
@@ -32,11 +33,12 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lab_context::Context;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -67,6 +69,10 @@ pub(crate) struct Plane {
     drain: Duration,
     workers: workers::Workers,
     connections: TaskTracker,
+    /// Copies of requests that may still be begun.
+    copies: Arc<Semaphore>,
+    /// For what outlives the request that it is made for.
+    this: Weak<Self>,
 }
 
 /// What a client may ask of us at most.
@@ -107,7 +113,7 @@ impl Plane {
         config: &GatewayConfig,
         limits: Limits,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             table: ArcSwap::default(),
             metrics,
             context,
@@ -116,6 +122,8 @@ impl Plane {
             drain: config.drain,
             workers: workers::Workers::new(config.threads),
             connections: TaskTracker::new(),
+            copies: mirror::places(),
+            this: Weak::clone(this),
         })
     }
 }

@@ -13,24 +13,31 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::api::networking::v1::{
+    Ingress, IngressLoadBalancerIngress, IngressLoadBalancerStatus, IngressPortStatus,
+    IngressStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use lab_api::conditions::condition;
 use lab_api::gateway::{
-    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, HTTPRoute,
-    ListenerStatus, RouteParentStatus, RouteStatus, SupportedFeature,
+    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerStatus,
+    RouteParentStatus, RouteStatus, SupportedFeature,
 };
 use lab_api::names::GATEWAY_CONTROLLER;
 
 pub(crate) use writer::start as start_writer;
 
 use crate::plan::{
-    ClassPlan, GatewayPlan, ListenerPlan, ParentPlan, Plan, Refusal, RoutePlan, Verdict,
+    ClassPlan, GatewayPlan, IngressPlan, ListenerPlan, ParentPlan, Plan, Refusal, RouteObject,
+    RoutePlan, Verdict,
 };
 
 /// What we serve beyond or within the core, in the names and the order of the specification.
 ///
 /// <https://gateway-api.sigs.k8s.io/concepts/conformance/>
 const FEATURES: &[&str] = &[
+    "GRPCRoute",
+    "GRPCRouteNamedRouteRule",
     "Gateway",
     "GatewayHTTPListenerIsolation",
     "GatewayPort8080",
@@ -50,9 +57,13 @@ const FEATURES: &[&str] = &[
     "HTTPRoutePathRewrite",
     "HTTPRoutePortRedirect",
     "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
 ];
 
 /// The status that one object should have.
@@ -62,8 +73,10 @@ pub(crate) enum Desired {
     Class(Arc<GatewayClass>, GatewayClassStatus),
     /// Of a Gateway.
     Gateway(Arc<Gateway>, GatewayStatus),
-    /// Of an HTTPRoute.
-    Route(Arc<HTTPRoute>, RouteStatus),
+    /// Of a route of the Gateway API.
+    Route(RouteObject, RouteStatus),
+    /// Of an Ingress.
+    Ingress(Arc<Ingress>, IngressStatus),
 }
 
 /// What the conditions depend on beside the plan.
@@ -82,14 +95,51 @@ pub(crate) fn desired(plan: &Plan, facts: &Facts<'_>) -> Vec<Desired> {
         .classes
         .iter()
         .map(|class| Desired::Class(Arc::clone(&class.class), class_status(class, facts.now)));
-    let gateways = plan.gateways.iter().map(|gateway| {
+    let gateways = plan.gateways.iter().filter(|gateway| !gateway.is_virtual);
+    let gateways = gateways.map(|gateway| {
         Desired::Gateway(Arc::clone(&gateway.gateway), gateway_status(gateway, facts))
     });
     let routes = plan
         .routes
         .iter()
-        .map(|route| Desired::Route(Arc::clone(&route.route), route_status(route, facts.now)));
-    classes.chain(gateways).chain(routes).collect()
+        .map(|route| Desired::Route(route.route.clone(), route_status(route, facts.now)));
+    let ingresses = plan.ingresses.iter().map(|ingress| {
+        let status = ingress_status(ingress, facts);
+        Desired::Ingress(Arc::clone(&ingress.ingress), status)
+    });
+    classes
+        .chain(gateways)
+        .chain(routes)
+        .chain(ingresses)
+        .collect()
+}
+
+/// Where an Ingress is reached; its ports are told, because they are not 80 and 443.
+fn ingress_status(plan: &IngressPlan, facts: &Facts<'_>) -> IngressStatus {
+    let open = plan
+        .ports
+        .iter()
+        .filter(|port| !facts.unbound.contains_key(port));
+    let ports: Vec<_> = open
+        .map(|port| IngressPortStatus {
+            port: i32::from(*port),
+            protocol: "TCP".to_owned(),
+            error: None,
+        })
+        .collect();
+    let ingress = facts.addresses.iter().filter(|_| !ports.is_empty());
+    let ingress: Vec<_> = ingress
+        .map(|address| IngressLoadBalancerIngress {
+            ip: Some(address.to_string()),
+            hostname: None,
+            ports: Some(ports.clone()),
+        })
+        .collect();
+    IngressStatus {
+        load_balancer: Some(IngressLoadBalancerStatus {
+            ingress: (!ingress.is_empty()).then_some(ingress),
+        }),
+    }
 }
 
 /// Makes conditions about one generation of one object.
@@ -279,10 +329,14 @@ fn listener_status(make: &Conditions, plan: &ListenerPlan, facts: &Facts<'_>) ->
 /// Parents that other controllers wrote about stay as they are.
 fn route_status(plan: &RoutePlan, now: Timestamp) -> RouteStatus {
     let make = Conditions {
-        generation: plan.route.metadata.generation,
+        generation: plan.route.metadata().generation,
         now,
     };
-    let written = plan.route.status.iter().flat_map(|status| &status.parents);
+    let written = plan
+        .route
+        .status()
+        .into_iter()
+        .flat_map(|status| &status.parents);
     let foreign = written
         .filter(|parent| parent.controller_name != GATEWAY_CONTROLLER)
         .cloned();
@@ -297,6 +351,10 @@ fn route_status(plan: &RoutePlan, now: Timestamp) -> RouteStatus {
 
 fn parent_status(make: &Conditions, route: &RoutePlan, parent: &ParentPlan) -> RouteParentStatus {
     let refusal = parent.verdict.as_ref().err();
+    // A rule that cannot be served takes nothing from the others.
+    let dropped = route.dropped.as_ref().filter(|_| refusal.is_none());
+    let dropped =
+        dropped.map(|dropped| make.is("PartiallyInvalid", dropped.reason, &dropped.message));
     RouteParentStatus {
         parent_ref: parent.parent.clone(),
         controller_name: GATEWAY_CONTROLLER.to_owned(),
@@ -307,6 +365,9 @@ fn parent_status(make: &Conditions, route: &RoutePlan, parent: &ParentPlan) -> R
                 route.unresolved.as_ref(),
                 "every backend was found",
             ),
-        ],
+        ]
+        .into_iter()
+        .chain(dropped)
+        .collect(),
     }
 }

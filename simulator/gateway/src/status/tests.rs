@@ -44,7 +44,7 @@ fn gateway_words(world: &World, unbound: &[(u16, &str)]) -> Vec<Vec<String>> {
         .into_iter()
         .find_map(|status| match status {
             Desired::Gateway(_, status) => Some(status),
-            Desired::Class(..) | Desired::Route(..) => None,
+            Desired::Class(..) | Desired::Route(..) | Desired::Ingress(..) => None,
         });
     let status = status.expect("there is a Gateway of ours");
     let mut all = vec![words(&status.conditions)];
@@ -64,7 +64,7 @@ fn route_words(world: &World) -> Vec<Vec<String>> {
         .into_iter()
         .find_map(|status| match status {
             Desired::Route(_, status) => Some(status),
-            Desired::Class(..) | Desired::Gateway(..) => None,
+            Desired::Class(..) | Desired::Gateway(..) | Desired::Ingress(..) => None,
         });
     status
         .map(|status| {
@@ -86,7 +86,7 @@ fn a_gateway_in_order_says_so_in_full() {
         .into_iter()
         .find_map(|status| match status {
             Desired::Gateway(_, status) => Some(serde_json::to_value(status).unwrap()),
-            Desired::Class(..) | Desired::Route(..) => None,
+            Desired::Class(..) | Desired::Route(..) | Desired::Ingress(..) => None,
         });
     let condition = |type_: &str, status: &str, reason: &str, message: &str| {
         json!({"lastTransitionTime": "1970-01-01T00:00:00Z", "message": message,
@@ -413,7 +413,7 @@ fn what_other_controllers_said_of_a_route_stays() {
         .into_iter()
         .filter_map(|status| match status {
             Desired::Route(_, status) => Some(status),
-            Desired::Class(..) | Desired::Gateway(..) => None,
+            Desired::Class(..) | Desired::Gateway(..) | Desired::Ingress(..) => None,
         })
         .flat_map(|status| status.parents)
         .map(|parent| (parent.parent_ref.name, parent.controller_name))
@@ -465,6 +465,7 @@ fn conditions_follow_the_generation_when_nothing_else_changes() {
                     .into_iter()
                     .flat_map(|parent| parent.conditions)
                     .collect(),
+                Desired::Ingress(..) => Vec::new(),
             })
             .map(|condition| condition.observed_generation)
             .collect()

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use k8s_openapi::api::networking::v1::IngressStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Desired;
+use crate::plan::RouteObject;
 use crate::world::key;
 
 /// Pause before a write is tried again. Status is for people: a second late is in time.
@@ -59,6 +61,7 @@ enum Status {
     Class(GatewayClassStatus),
     Gateway(GatewayStatus),
     Route(RouteStatus),
+    Ingress(IngressStatus),
 }
 
 impl Writer {
@@ -124,10 +127,22 @@ impl Writer {
             (Desired::Gateway(object, _), Status::Gateway(status)) => {
                 patch(self.api(&**object), &**object, status).await
             }
-            (Desired::Route(object, _), Status::Route(status)) => {
+            (Desired::Route(RouteObject::Http(object), _), Status::Route(status)) => {
                 patch(self.api(&**object), &**object, status).await
             }
-            (Desired::Class(..) | Desired::Gateway(..) | Desired::Route(..), _) => Ok(None),
+            (Desired::Route(RouteObject::Grpc(object), _), Status::Route(status)) => {
+                patch(self.api(&**object), &**object, status).await
+            }
+            (Desired::Ingress(object, _), Status::Ingress(status)) => {
+                patch(self.api(&**object), &**object, status).await
+            }
+            (
+                Desired::Class(..)
+                | Desired::Gateway(..)
+                | Desired::Route(..)
+                | Desired::Ingress(..),
+                _,
+            ) => Ok(None),
         }?;
         Ok(revision.map(|revision| Written { revision, status }))
     }
@@ -175,7 +190,8 @@ impl Desired {
         match self {
             Self::Class(object, _) => format!("GatewayClass {}", key(&**object)),
             Self::Gateway(object, _) => format!("Gateway {}", key(&**object)),
-            Self::Route(object, _) => format!("HTTPRoute {}", key(&**object)),
+            Self::Route(object, _) => format!("{} {}", object.kind(), object.key()),
+            Self::Ingress(object, _) => format!("Ingress {}", key(&**object)),
         }
     }
 
@@ -183,7 +199,9 @@ impl Desired {
         match self {
             Self::Class(object, _) => revision(&**object),
             Self::Gateway(object, _) => revision(&**object),
-            Self::Route(object, _) => revision(&**object),
+            Self::Route(RouteObject::Http(object), _) => revision(&**object),
+            Self::Route(RouteObject::Grpc(object), _) => revision(&**object),
+            Self::Ingress(object, _) => revision(&**object),
         }
     }
 
@@ -191,7 +209,8 @@ impl Desired {
         match self {
             Self::Class(object, _) => object.status.clone().map(Status::Class),
             Self::Gateway(object, _) => object.status.clone().map(Status::Gateway),
-            Self::Route(object, _) => object.status.clone().map(Status::Route),
+            Self::Route(object, _) => object.status().cloned().map(Status::Route),
+            Self::Ingress(object, _) => object.status.clone().map(Status::Ingress),
         }
     }
 
@@ -200,6 +219,7 @@ impl Desired {
             Self::Class(_, status) => Status::Class(status.clone()),
             Self::Gateway(_, status) => Status::Gateway(status.clone()),
             Self::Route(_, status) => Status::Route(status.clone()),
+            Self::Ingress(_, status) => Status::Ingress(status.clone()),
         }
     }
 }
@@ -228,7 +248,7 @@ impl Status {
                     }
                 }
             }
-            (Self::Class(_) | Self::Gateway(_) | Self::Route(_), _) => {}
+            (Self::Class(_) | Self::Gateway(_) | Self::Route(_) | Self::Ingress(_), _) => {}
         }
     }
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use lab_context::Context;
 
 use super::{
-    Backend, Backends, Choice, Entry, Filters, Hostname, Listener, Rule, Spread, Table, Target,
-    TlsPort,
+    Backend, Backends, Choice, Entry, Filters, Hostname, Listener, Mirror, Rule, Spread, Table,
+    Target, TlsPort,
 };
 use crate::metrics::{Labels, Metrics, Series};
 use crate::plan::{
-    BackendPlan, EndpointKey, Plan, RoutePlan, RulePlan, ServiceKey, Slices, addresses,
+    BackendPlan, EndpointKey, MirrorPlan, Plan, RulePlan, ServiceKey, Slices, addresses,
 };
 use crate::plane::{Endpoint, EndpointSet};
 use crate::world::World;
@@ -67,7 +67,7 @@ impl Registry {
         self.tls = self.tls(plan);
         let targets = targets
             .into_values()
-            .map(|target| (target.name.clone(), target))
+            .map(|target| ((target.name.clone(), target.http2), target))
             .collect();
         Table {
             ports,
@@ -85,7 +85,10 @@ impl Registry {
         for listener in listeners.filter(|listener| listener.is_open()) {
             if let Some(tls) = &listener.tls {
                 let here = names.entry(listener.port).or_default();
-                here.push((listener.hostname.clone(), tls.certificates.clone()));
+                if !tls.certificates.is_empty() {
+                    here.push((listener.hostname.clone(), tls.certificates.clone()));
+                }
+                here.extend(tls.hosts.iter().cloned());
             }
         }
         let keep = |(port, names)| {
@@ -135,15 +138,9 @@ impl Build<'_> {
     /// The rules under each listener, by position of Gateway and listener.
     fn attached(&mut self, plan: &Plan) -> HashMap<(usize, usize), Vec<Attached>> {
         let mut attached: HashMap<(usize, usize), Vec<Attached>> = HashMap::new();
-        for route in &plan.routes {
-            let Ok(rules) = &route.rules else { continue };
-            let rules = self.rules(route, rules);
-            for at in route
-                .parents
-                .iter()
-                .filter_map(|parent| parent.verdict.as_ref().ok())
-                .flatten()
-            {
+        for route in plan.carried() {
+            let rules = self.rules(route.name, route.rules);
+            for at in route.attachments {
                 let here = attached.entry((at.gateway, at.listener)).or_default();
                 here.push(Attached {
                     hostnames: at.hostnames.clone(),
@@ -154,19 +151,41 @@ impl Build<'_> {
         attached
     }
 
-    fn rules(&mut self, route: &RoutePlan, plans: &[RulePlan]) -> Vec<CompiledRule> {
-        let compile = |(index, plan): (usize, &RulePlan)| CompiledRule {
+    fn rules(&mut self, route: &str, plans: &[RulePlan]) -> Vec<CompiledRule> {
+        let compile = |plan: &RulePlan| CompiledRule {
             matchers: plan.matchers.clone(),
             rule: Arc::new(Rule {
-                route: route.key.clone(),
-                index,
+                route: route.to_owned(),
+                index: plan.index,
                 filters: plan.filters.clone(),
                 timeouts: plan.timeouts,
-                backends: self.backends(&route.key, index, &plan.backends),
-                series: self.series(Labels::of_rule(&route.key, index)),
+                backends: self.backends(route, plan.index, &plan.backends),
+                mirrors: self.mirrors(route, plan.index, &plan.mirrors),
+                series: self.series(Labels::of_rule(route, plan.index)),
             }),
         };
-        plans.iter().enumerate().map(compile).collect()
+        plans.iter().map(compile).collect()
+    }
+
+    fn mirrors(&mut self, route: &str, index: usize, plans: &[MirrorPlan]) -> Vec<Mirror> {
+        let mirror = |(number, plan): (usize, &MirrorPlan)| Mirror {
+            backend: self.backend(&format!("mirror/{route}"), index, &plan.backend),
+            share: plan.share,
+            spread: self.spread(&format!("mirror/{number}/{route}"), index),
+        };
+        plans.iter().enumerate().map(mirror).collect()
+    }
+
+    fn backend(&mut self, route: &str, index: usize, plan: &BackendPlan) -> Arc<Backend> {
+        Arc::new(Backend {
+            name: plan.name.clone(),
+            filters: Filters::clone(&plan.filters),
+            target: match &plan.service {
+                Ok(service) => Ok(self.target(service)),
+                Err(refusal) => Err(refusal.clone()),
+            },
+            series: self.series(Labels::of_backend(route, index, &plan.name)),
+        })
     }
 
     fn backends(&mut self, route: &str, index: usize, plans: &[BackendPlan]) -> Backends {
@@ -174,18 +193,9 @@ impl Build<'_> {
         let mut choices = Vec::with_capacity(plans.len());
         for plan in plans.iter().filter(|plan| plan.weight > 0) {
             total += u64::from(plan.weight);
-            let backend = Arc::new(Backend {
-                name: plan.name.clone(),
-                filters: Filters::clone(&plan.filters),
-                target: match &plan.service {
-                    Ok(service) => Ok(self.target(service)),
-                    Err(refusal) => Err(refusal.clone()),
-                },
-                series: self.series(Labels::of_backend(route, index, &plan.name)),
-            });
             choices.push(Choice {
                 up_to: total,
-                backend,
+                backend: self.backend(route, index, plan),
             });
         }
         Backends {

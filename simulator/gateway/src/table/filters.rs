@@ -78,6 +78,10 @@ impl Filters {
         let mut seen: Vec<&str> = Vec::new();
         for spec in specs {
             let type_ = spec.type_.as_str();
+            // Copies may go to many; they are the plan's business, because they have backends.
+            if type_ == "RequestMirror" {
+                continue;
+            }
             if seen.contains(&type_) {
                 let text = format!("filter {type_} is given twice in one place");
                 return Err(FilterError::Incompatible(text));

@@ -11,6 +11,8 @@ use std::fmt;
 pub(crate) enum Hostname {
     /// Every host.
     Any,
+    /// `*.example.com` of an Ingress, kept as `.example.com`: exactly one label before it.
+    OneLabel(Box<str>),
     /// `*.example.com`, kept as `.example.com`: any number of labels before it, but not none.
     Wildcard(Box<str>),
     /// One host.
@@ -29,10 +31,21 @@ impl Hostname {
         }
     }
 
+    /// Reads the form of an Ingress, whose wildcard stands for one label.
+    pub(crate) fn parse_ingress(text: Option<&str>) -> Self {
+        match Self::parse(text) {
+            Self::Wildcard(suffix) => Self::OneLabel(suffix),
+            other @ (Self::Any | Self::OneLabel(_) | Self::Exact(_)) => other,
+        }
+    }
+
     /// True where `host`, in lower case and without a port, is meant.
     pub(crate) fn matches(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
+            Self::OneLabel(suffix) => host
+                .strip_suffix(&**suffix)
+                .is_some_and(|label| !label.is_empty() && !label.contains('.')),
             Self::Wildcard(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
             Self::Exact(name) => host == &**name,
         }
@@ -42,7 +55,8 @@ impl Hostname {
     pub(crate) fn precedence(&self) -> (u8, usize) {
         match self {
             Self::Any => (0, 0),
-            Self::Wildcard(suffix) => (1, suffix.len()),
+            Self::Wildcard(suffix) => (1, 2 * suffix.len()),
+            Self::OneLabel(suffix) => (1, 2 * suffix.len() + 1),
             Self::Exact(name) => (2, name.len()),
         }
     }
@@ -57,8 +71,11 @@ impl Hostname {
         let fits = match (narrow, wide) {
             (_, Self::Any) => true,
             (Self::Exact(name), wide) => wide.matches(name),
-            (Self::Wildcard(narrow), Self::Wildcard(wide)) => narrow.ends_with(&**wide),
-            (Self::Any, _) | (Self::Wildcard(_), Self::Exact(_)) => false,
+            (
+                Self::Wildcard(narrow) | Self::OneLabel(narrow),
+                Self::Wildcard(wide) | Self::OneLabel(wide),
+            ) => narrow.ends_with(&**wide),
+            (Self::Any, _) | (Self::Wildcard(_) | Self::OneLabel(_), Self::Exact(_)) => false,
         };
         fits.then(|| narrow.clone())
     }
@@ -68,7 +85,7 @@ impl fmt::Display for Hostname {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => out.write_str("*"),
-            Self::Wildcard(suffix) => write!(out, "*{suffix}"),
+            Self::Wildcard(suffix) | Self::OneLabel(suffix) => write!(out, "*{suffix}"),
             Self::Exact(name) => out.write_str(name),
         }
     }
@@ -130,6 +147,14 @@ mod tests {
         assert!(wildcard.matches("a.b.example.com"));
         assert!(!wildcard.matches("example.com"));
         assert!(!wildcard.matches("aexample.com"));
+    }
+
+    #[test]
+    fn the_wildcard_of_an_ingress_takes_one_label() {
+        let wildcard = Hostname::parse_ingress(Some("*.example.com"));
+        assert!(wildcard.matches("a.example.com"));
+        assert!(!wildcard.matches("a.b.example.com"));
+        assert!(!wildcard.matches("example.com"));
     }
 
     #[test]

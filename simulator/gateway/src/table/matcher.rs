@@ -1,4 +1,4 @@
-//! Which requests a rule of an HTTPRoute means, and which rule goes first.
+//! Which requests a rule of a route means, and which rule goes first.
 //!
 //! <https://gateway-api.sigs.k8s.io/reference/spec/#httproutematch>
 
@@ -6,7 +6,9 @@ use std::cmp::Reverse;
 
 use http::request::Parts;
 use http::{HeaderName, Method};
-use lab_api::gateway::{HttpPathMatch, HttpRouteMatch, HttpValueMatch};
+use lab_api::gateway::{
+    GrpcMethodMatch, GrpcRouteMatch, HttpPathMatch, HttpRouteMatch, HttpValueMatch,
+};
 use regex::Regex;
 
 /// All of it must hold for a request to match.
@@ -24,6 +26,10 @@ enum PathMatch {
     /// Without a final `/`, so that the root is empty.
     Prefix(Box<str>),
     Regex(Regex),
+    /// `/method` after any one element, which is a gRPC service.
+    Method(Box<str>),
+    /// Everything that nothing else matches.
+    Rest,
 }
 
 #[derive(Clone, Debug)]
@@ -63,9 +69,44 @@ impl Matcher {
         })
     }
 
+    /// Reads one match of a GRPCRoute. A call is a POST to `/service/method`.
+    pub(crate) fn parse_grpc(spec: &GrpcRouteMatch) -> Result<Self, String> {
+        let path = match &spec.method {
+            Some(method) => PathMatch::parse_method(method)?,
+            None => PathMatch::Prefix("".into()),
+        };
+        Ok(Self {
+            headers: parse_headers(spec.headers.as_deref().unwrap_or_default())?,
+            ..Self::of(path)
+        })
+    }
+
+    /// The match of a path of an Ingress: `Exact`, `Prefix`, or `ImplementationSpecific`, which
+    /// is a prefix, too.
+    pub(crate) fn parse_ingress(type_: &str, path: Option<&str>) -> Result<Self, String> {
+        let type_ = match type_ {
+            "Exact" => "Exact",
+            "Prefix" | "ImplementationSpecific" => "PathPrefix",
+            other => return Err(format!("pathType {other:?} is not supported")),
+        };
+        let spec = HttpPathMatch {
+            type_: Some(type_.to_owned()),
+            value: path.filter(|path| !path.is_empty()).map(str::to_owned),
+        };
+        PathMatch::parse(Some(&spec)).map(Self::of)
+    }
+
     /// The match of a rule that lists none: every path.
     pub(crate) fn everything() -> Self {
-        let path = PathMatch::Prefix("".into());
+        Self::of(PathMatch::Prefix("".into()))
+    }
+
+    /// What nothing else matches: the default backend of an Ingress.
+    pub(crate) fn rest() -> Self {
+        Self::of(PathMatch::Rest)
+    }
+
+    fn of(path: PathMatch) -> Self {
         Self {
             path,
             method: None,
@@ -78,7 +119,9 @@ impl Matcher {
     pub(crate) fn is_prefix(&self) -> bool {
         match self.path {
             PathMatch::Prefix(_) => true,
-            PathMatch::Exact(_) | PathMatch::Regex(_) => false,
+            PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Method(_) | PathMatch::Rest => {
+                false
+            }
         }
     }
 
@@ -118,6 +161,9 @@ impl Matcher {
             PathMatch::Exact(path) => (0, path.len()),
             PathMatch::Regex(regex) => (1, regex.as_str().len()),
             PathMatch::Prefix(path) => (2, path.len()),
+            // Behind every service, before what matches all calls.
+            PathMatch::Method(_) => (2, 1),
+            PathMatch::Rest => (3, 0),
         };
         Precedence(
             class,
@@ -149,6 +195,24 @@ impl PathMatch {
         }
     }
 
+    fn parse_method(spec: &GrpcMethodMatch) -> Result<Self, String> {
+        let service = spec.service.as_deref().filter(|name| !name.is_empty());
+        let method = spec.method.as_deref().filter(|name| !name.is_empty());
+        match spec.type_.as_deref().unwrap_or("Exact") {
+            "Exact" => Ok(match (service, method) {
+                (Some(service), Some(method)) => Self::Exact(format!("/{service}/{method}").into()),
+                (Some(service), None) => Self::Prefix(format!("/{service}").into()),
+                (None, Some(method)) => Self::Method(format!("/{method}").into()),
+                (None, None) => return Err("method names neither service nor method".to_owned()),
+            }),
+            "RegularExpression" => {
+                let part = |part: Option<&str>| format!("(?:{})", part.unwrap_or("[^/]+"));
+                regex(&format!("/{}/{}", part(service), part(method))).map(Self::Regex)
+            }
+            other => Err(format!("method match type {other:?} is not supported")),
+        }
+    }
+
     fn matches(&self, path: &str) -> Option<Matched> {
         match self {
             Self::Exact(wanted) => (path == &**wanted).then_some(Matched { prefix: 0 }),
@@ -160,6 +224,12 @@ impl PathMatch {
                 })
             }
             Self::Regex(regex) => regex.is_match(path).then_some(Matched { prefix: 0 }),
+            Self::Method(method) => {
+                let service = path.strip_prefix('/')?.strip_suffix(&**method)?;
+                let one = !service.is_empty() && !service.contains('/');
+                one.then_some(Matched { prefix: 0 })
+            }
+            Self::Rest => Some(Matched { prefix: 0 }),
         }
     }
 }
@@ -278,6 +348,34 @@ mod tests {
         case(&spec(), "/beta", &[], true);
         case(&spec(), "/v10", &[], false);
         case(&spec(), "/x/v1", &[], false);
+    }
+
+    #[test]
+    fn a_call_is_matched_by_its_service_and_method() {
+        let case = |method: Value, path: &str, expected: bool| {
+            let spec = json!({"method": method});
+            let matcher = Matcher::parse_grpc(&serde_json::from_value(spec).unwrap()).unwrap();
+            let found = matcher.matches(&request("POST", path, &[])).is_some();
+            assert_eq!(found, expected, "{method} on {path}");
+        };
+        let both = || json!({"service": "shop.Cart", "method": "Add"});
+        case(both(), "/shop.Cart/Add", true);
+        case(both(), "/shop.Cart/Remove", false);
+        case(both(), "/shop.Other/Add", false);
+        let service = || json!({"service": "shop.Cart"});
+        case(service(), "/shop.Cart/Add", true);
+        case(service(), "/shop.CartX/Add", false);
+        let method = || json!({"method": "Add"});
+        case(method(), "/shop.Cart/Add", true);
+        case(method(), "/shop.Cart/ReAdd", false);
+        case(method(), "/a/b/Add", false);
+        case(method(), "/Add", false);
+        let pattern =
+            || json!({"type": "RegularExpression", "service": "shop\\..*", "method": "Add|Remove"});
+        case(pattern(), "/shop.Cart/Add", true);
+        case(pattern(), "/shop.Cart/Remove", true);
+        case(pattern(), "/shop.Cart/RemoveAll", false);
+        case(pattern(), "/bank.Cart/Add", false);
     }
 
     #[test]

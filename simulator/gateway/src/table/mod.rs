@@ -26,7 +26,7 @@ pub(crate) use time::parse as duration;
 pub(crate) use tls::TlsPort;
 
 use crate::metrics::Series;
-use crate::plan::{Refusal, Timeouts};
+use crate::plan::{Refusal, Share, Timeouts};
 use crate::plane::{Endpoint, EndpointSet};
 
 /// Everything that the data plane looks up.
@@ -36,8 +36,8 @@ pub(crate) struct Table {
     /// The ports that speak TLS.
     tls: HashMap<u16, TlsPort>,
     services: HashMap<SocketAddr, Arc<Target>>,
-    /// Every target in use, by name.
-    targets: HashMap<String, Arc<Target>>,
+    /// Every target in use, by name and by whether it speaks HTTP/2.
+    targets: HashMap<(String, bool), Arc<Target>>,
 }
 
 /// The routes of one listener. Requests go to the most specific listener of their port, and
@@ -58,16 +58,18 @@ struct Entry {
     rule: Arc<Rule>,
 }
 
-/// One rule of an HTTPRoute.
+/// One rule of a route.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// `namespace/name` of the route.
+    /// `namespace/name` of an HTTPRoute; routes of other kinds have their kind before it.
     pub(crate) route: String,
     /// Position in the route.
     pub(crate) index: usize,
     pub(crate) filters: Filters,
     pub(crate) timeouts: Timeouts,
     pub(crate) backends: Backends,
+    /// Who gets copies of the requests.
+    pub(crate) mirrors: Vec<Mirror>,
     /// Counts what this rule answers by itself.
     pub(crate) series: Arc<Series>,
 }
@@ -85,6 +87,21 @@ struct Choice {
     /// Sum of the weights up to and with this one.
     up_to: u64,
     backend: Arc<Backend>,
+}
+
+/// A backend that gets copies of a share of the requests.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    pub(crate) backend: Arc<Backend>,
+    share: Share,
+    spread: Arc<Spread>,
+}
+
+impl Mirror {
+    /// Whether the next request is copied.
+    pub(crate) fn takes(&self) -> bool {
+        self.share.is_all() || self.spread.below(self.share.of) < self.share.parts
+    }
 }
 
 /// One backend of a rule.
@@ -145,9 +162,9 @@ impl Table {
         self.services.get(&address)
     }
 
-    /// The Service port of this name, as it is now.
-    pub(crate) fn target(&self, name: &str) -> Option<&Arc<Target>> {
-        self.targets.get(name)
+    /// The same Service port, as it is now.
+    pub(crate) fn renewed(&self, target: &Target) -> Option<&Arc<Target>> {
+        self.targets.get(&(target.name.clone(), target.http2))
     }
 
     /// Every endpoint in use; one of several Services comes several times.
