@@ -14,6 +14,7 @@ mod process;
 mod tools;
 mod wait;
 
+mod autoscaling;
 mod bad_input;
 mod docker_engine;
 mod durability;

@@ -3,16 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use lab_api::selector::Selector;
+use lab_apiserver::{
+    ExternalValue, Measured, ObjectQuestion, ObjectValue, SeriesSource, SourceError,
+};
 use lab_engine::SimulatedUsage;
 use lab_testkit::test_cluster::TestCluster;
 use serde::de::DeserializeOwned;
@@ -189,4 +195,92 @@ async fn without_figures_the_size_stays_and_the_autoscaler_says_why() {
         workshop.condition("ScalingActive").await.1,
         "ScalingDisabled"
     );
+}
+
+/// Says the same of every object and of every queue.
+struct Numbers;
+
+#[async_trait]
+impl SeriesSource for Numbers {
+    async fn of_objects(&self, asked: &ObjectQuestion) -> Result<Vec<ObjectValue>, SourceError> {
+        let value = match (asked.resource.as_str(), asked.metric.as_str()) {
+            ("pods", "http_requests") => 25.0,
+            ("httproutes", "gateway_request_duration_seconds_avg") => 6.0,
+            _ => return Err(SourceError::NotFound(asked.metric.clone())),
+        };
+        let names = asked.names.iter();
+        let values = names.map(|name| ObjectValue {
+            name: name.clone(),
+            measured: measured(value),
+        });
+        Ok(values.collect())
+    }
+
+    async fn external(
+        &self,
+        _namespace: &str,
+        metric: &str,
+        selector: &Selector,
+    ) -> Result<Vec<ExternalValue>, SourceError> {
+        assert_eq!(metric, "jobs:waiting");
+        assert!(selector.matches(&BTreeMap::from([("queue".to_owned(), "mail".to_owned())])));
+        let one = ExternalValue {
+            labels: BTreeMap::new(),
+            measured: measured(25.0),
+        };
+        Ok(vec![one.clone(), one])
+    }
+}
+
+fn measured(value: f64) -> Measured {
+    Measured {
+        value,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        window: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_metrics_are_followed_through_their_apis() {
+    let cluster = TestCluster::start(2, 1).await;
+    cluster.server.serve_series(Arc::new(Numbers));
+    let metrics = [
+        // 25 for each of 2, where 10 are to be: 5.
+        json!({"type": "Pods", "pods": {"metric": {"name": "http_requests"},
+            "target": {"type": "AverageValue", "averageValue": "10"}}}),
+        // Twice as slow as wanted: twice as many.
+        json!({"type": "Object", "object": {
+            "describedObject": {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "name": "web"},
+            "metric": {"name": "gateway_request_duration_seconds_avg"},
+            "target": {"type": "Value", "value": "3"}}}),
+        // 50 altogether, 8 for each.
+        json!({"type": "External", "external": {
+            "metric": {"name": "jobs:waiting", "selector": {"matchLabels": {"queue": "mail"}}},
+            "target": {"type": "AverageValue", "averageValue": "8"}}}),
+    ];
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client.clone());
+    let autoscalers: Api<HorizontalPodAutoscaler> = Api::default_namespaced(cluster.client.clone());
+    for ((name, metric), expected) in ["pods", "object", "external"]
+        .iter()
+        .zip(metrics)
+        .zip([5, 4, 7])
+    {
+        cluster.deploy(name, "web:1", 2).await;
+        cluster.rolled_out(name).await;
+        let autoscaler = json!({"metadata": {"name": name}, "spec": {"minReplicas": 1, "maxReplicas": 7,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}, "metrics": [metric]}});
+        let autoscaler = serde_json::from_value(autoscaler).unwrap();
+        autoscalers
+            .create(&PostParams::default(), &autoscaler)
+            .await
+            .unwrap();
+        let scaled = async || {
+            let deployment = deployments.get(name).await.unwrap();
+            let wanted = deployment.spec.unwrap().replicas;
+            wanted.is_some_and(|wanted| wanted >= expected)
+        };
+        cluster
+            .eventually(&format!("{name} has {expected} replicas"), scaled)
+            .await;
+    }
 }
