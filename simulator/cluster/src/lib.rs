@@ -29,6 +29,8 @@ pub mod status;
 pub mod traffic;
 mod usage;
 
+mod series;
+
 mod node_connection;
 
 /// Version of Kubernetes whose behaviour the cluster follows, as its API and nodes report it.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::metrics::{RequestCounts, own_metrics};
 use super::{ControlPlaneRole, context};
 use crate::node_connection::Nodes;
+use crate::series::Adapter;
 use crate::serve::{require_token, serve_tls, tls};
 use crate::service_http::ServiceHttp;
 use crate::usage::UsageSampler;
@@ -68,7 +69,8 @@ pub(super) async fn start(
     let requests = RequestCounts::default();
     if let Some(role) = role.metrics {
         let own = own_metrics(watched, requests.clone());
-        super::metrics::start(role, own, &client, &context, parts, stop).await?;
+        let handle = super::metrics::start(role, own, &client, &context, parts, stop).await?;
+        server.serve_series(Arc::new(Adapter::new(handle, context.clone())));
     }
     let guarded = requests.count(require_token(router, role.tokens));
     parts.spawn(serve_tls(listener, tls(&role.pki)?, guarded, stop.clone()));

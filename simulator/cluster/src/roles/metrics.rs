@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use http::Method;
 use lab_context::Context;
 use lab_metrics::scrape::{Expose, FixedTarget, Source};
-use lab_metrics::{Metrics, MetricsConfig};
+use lab_metrics::{Handle, Metrics, MetricsConfig};
 use lab_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::MetricsRole;
 
-/// Binds, and serves and scrapes until the stop signal.
+/// Binds, and serves and scrapes until the stop signal; answers what can be asked in this process.
 pub(super) async fn start(
     role: MetricsRole,
     own: Expose,
@@ -27,7 +27,7 @@ pub(super) async fn start(
     context: &Context,
     parts: &TaskTracker,
     stop: &CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Handle> {
     let MetricsRole {
         listen,
         endpoint: _,
@@ -58,8 +58,9 @@ pub(super) async fn start(
             tracing::error!(%error, "the metrics ended");
         }
     });
+    let handle = metrics.handle();
     parts.spawn(metrics.run(client.clone(), stop.clone()));
-    Ok(())
+    Ok(handle)
 }
 
 const VERBS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "other"];
