@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// Watch progressive rollouts and steer them
     #[command(subcommand)]
     Rollout(rollout::RolloutCommand),
+    /// Break something on purpose, and heal it
+    #[command(subcommand)]
+    Fault(FaultCommand),
     /// Follow the labs
     #[command(subcommand)]
     Lab(LabCommand),
@@ -441,6 +444,105 @@ pub(crate) struct MetricsTargetsArgs {
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// What can be done with faults.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultCommand {
+    /// List the faults, what they do and how they are healed
+    List(FaultListArgs),
+    /// Show which faults are injected
+    Status(FaultStatusArgs),
+    /// Inject a fault
+    #[command(
+        after_help = "Examples:\n  devops-lab fault inject node-kill node-2 --watch\n  devops-lab fault inject gateway-abort hello --share 20% --status 503\n  devops-lab fault inject dns-break --mode timeout\n  devops-lab fault inject random --seed 7 --quiet"
+    )]
+    Inject(FaultInjectArgs),
+    /// Heal what was injected
+    #[command(
+        after_help = "Examples:\n  devops-lab fault heal                   the only one\n  devops-lab fault heal node-kill\n  devops-lab fault heal --all"
+    )]
+    Heal(FaultHealArgs),
+    /// Tell what changes in the cluster, until every Deployment has all its replicas again
+    Watch(FaultWatchArgs),
+}
+
+/// Arguments of `fault list`.
+#[derive(Debug, Args)]
+pub(crate) struct FaultListArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `fault status`.
+#[derive(Debug, Args)]
+pub(crate) struct FaultStatusArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Name those too that were injected with --quiet
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+/// Arguments of `fault inject`.
+#[derive(Debug, Args)]
+pub(crate) struct FaultInjectArgs {
+    /// Name of the fault (devops-lab fault list), or `random`
+    pub(crate) fault: String,
+    /// A node, pod, route, name, Secret or image, as the fault takes it [default: by chance]
+    pub(crate) target: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Share of requests, or of time that is left, such as 20%
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) share: Option<String>,
+    /// How long requests wait, such as 500ms or 2s
+    #[arg(long, value_name = "TIME")]
+    pub(crate) delay: Option<String>,
+    /// HTTP status of failed requests, 400 to 599
+    #[arg(long)]
+    pub(crate) status: Option<u16>,
+    /// How DNS fails: servfail, nxdomain or timeout
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
+    /// Make the same choices by chance again
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Do not say which fault it is
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Tell what changes, until the cluster has recovered
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) watch: bool,
+}
+
+/// Arguments of `fault heal`.
+#[derive(Debug, Args)]
+pub(crate) struct FaultHealArgs {
+    /// Name of the fault, or its number in `fault status`
+    #[arg(conflicts_with = "all")]
+    pub(crate) fault: Option<String>,
+    /// Heal everything
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `fault watch`.
+#[derive(Debug, Args)]
+pub(crate) struct FaultWatchArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Longest time to watch [default: 420 s at the cluster's speed, and 30 s]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) limit: Option<u64>,
 }
 
 /// What can be done with labs.

@@ -6,6 +6,7 @@ mod delete;
 mod demo;
 mod doctor;
 mod env;
+mod fault;
 mod image;
 mod lab;
 mod logs;
@@ -64,6 +65,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Traffic(args)) => traffic::run(args).await,
         Some(Command::Metrics(args)) => metrics::run(args).await,
         Some(Command::Rollout(command)) => rollout::run(command).await,
+        Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Lab(args)) => lab::run(args).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Demo(args)) => demo::run(args).await,

@@ -92,3 +92,21 @@ pub(crate) fn manifests(name: &str, replicas: u32, image: &str) -> String {
         service_and_route(name)
     )
 }
+
+/// A directory to build: fetches the address in `?url=` and passes the answer on.
+pub(crate) fn write_caller(directory: &Path) {
+    let code = r#"export default {
+  async fetch(request) {
+    const url = request.query.get("url");
+    if (url === null) return "ready to call\n";
+    try {
+      const answer = await fetch(url, { timeout: 5000 });
+      return new Response(await answer.text(), { status: answer.status });
+    } catch (error) {
+      return new Response(String(error), { status: 502 });
+    }
+  },
+};
+"#;
+    write_files(directory, &[("app.js", code), ("Dockerfile", DOCKERFILE)]);
+}

@@ -10,6 +10,7 @@ pub mod age;
 pub mod analysis;
 pub mod conditions;
 pub mod duration;
+pub mod faults;
 pub mod gateway;
 pub mod hash;
 pub mod monitoring;
@@ -19,5 +20,6 @@ pub mod pods;
 pub mod quantity;
 pub mod rollouts;
 pub mod selector;
+pub mod services;
 
 pub use k8s_openapi;

@@ -22,7 +22,7 @@ use crate::plan::{GATEWAY_ADMIN_PORT, Network, node_name};
 use crate::provider::{Component, Progress, Provider, RunState};
 use crate::record::Record;
 use crate::roles::{
-    ControlPlaneRole, GatewayRole, MetricsRole, NodeEngine, NodeRole, RegistryRole, Role,
+    ControlPlaneRole, DNS_PORT, GatewayRole, MetricsRole, NodeEngine, NodeRole, RegistryRole, Role,
     api_access, ingress_ports, node_plan,
 };
 
@@ -131,6 +131,8 @@ impl DockerProvider {
             tokens: vec![record.token.clone(), record.node_token.clone()],
             node_token: record.node_token.clone(),
             service_cidr: record.network.service_cidr(),
+            api_service: (record.network.api_service(), record.network.api_endpoint()),
+            dns_service: Some((record.network.dns_service(), record.network.dns_endpoint())),
             gateway_ports: (record.ports.production, record.ports.test),
             speed: record.speed,
             simulated_nodes: Vec::new(),
@@ -148,6 +150,7 @@ impl DockerProvider {
             cluster: self.record.name.clone(),
             listen: ([0, 0, 0, 0], self.record.ports.registry).into(),
             dir: PathBuf::from(STATE_DIR).join("registry"),
+            token: self.record.token.clone(),
         })
     }
 
@@ -164,6 +167,13 @@ impl DockerProvider {
                 ..lab_gateway::GatewayConfig::on_loopback()
             },
             local_route: Some((network, prefix)),
+            // Datagrams are answered from the Service's own address; connections come through
+            // the Service as any other.
+            dns: Some(lab_dns::DnsConfig {
+                listen: vec![(record.network.dns_endpoint(), DNS_PORT).into()],
+                udp: vec![(record.network.dns_service(), 53).into()],
+                udp_if_permitted: Vec::new(),
+            }),
             speed: record.speed,
         })
     }
@@ -186,6 +196,7 @@ impl DockerProvider {
                     record.ports.registry,
                 )),
             },
+            dns: Some(record.network.dns_service()),
             speed: record.speed,
         });
         Ok(NodePlan {
@@ -358,6 +369,12 @@ impl Provider for DockerProvider {
         let container = format!("{}-{name}", self.record.name);
         let stopped = self.daemon.docker.stop_container(&container, None).await;
         stopped.with_context(|| format!("failed to stop container {container}"))
+    }
+
+    async fn kill_component(&self, name: &str) -> anyhow::Result<()> {
+        let container = format!("{}-{name}", self.record.name);
+        let killed = self.daemon.docker.kill_container(&container, None).await;
+        killed.with_context(|| format!("failed to kill container {container}"))
     }
 
     async fn remove_node(&self, name: &str) -> anyhow::Result<()> {

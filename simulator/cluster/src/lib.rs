@@ -11,6 +11,7 @@ pub mod config;
 pub mod docker;
 pub mod docker_provider;
 pub mod doctor;
+pub mod faults;
 pub mod kubeconfig;
 pub mod lifecycle;
 pub mod metrics;

@@ -427,8 +427,9 @@ fn certificate_names(network: Network) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    if let Network::Bridge { a, b } = network {
-        names.push(format!("{a}.{b}.0.2"));
+    names.push(network.api_service().to_string());
+    if let Network::Bridge { .. } = network {
+        names.push(network.api_endpoint().to_string());
     }
     names
 }

@@ -143,6 +143,7 @@ impl NodeConnection for Nodes {
                 let name = node.to_owned();
                 let stream = agent.logs(&query).await.map_err(|error| match error {
                     LogError::BadRequest(message) => NodeConnectionError::Refused(message),
+                    error @ LogError::CutOff(_) => lost(node, error),
                     LogError::Engine(error) => lost(node, error),
                 })?;
                 stream

@@ -11,7 +11,7 @@ pub const GATEWAY_ADMIN_PORT: u16 = 19_091;
 /// Where a cluster's addresses come from.
 ///
 /// ```text
-/// loopback  127.K.i.1 node i     127.K.i.2–254 its pods   127.K.128.0/17 Services
+/// loopback  127.K.i.1 node i     127.K.i.2–254 its pods   127.K.128.0/17 Services   127.K.0.10 DNS
 /// bridge    a.b.0.x   parts      a.b.1.i node i   a.b.(1+i).0/24 its pods   a.b.192.0/18 Services
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,41 @@ impl Network {
         (Ipv4Addr::new(a, b, 0, 4), GATEWAY_ADMIN_PORT).into()
     }
 
+    /// Address of the Service `kubernetes`: the first of the range.
+    #[must_use]
+    pub fn api_service(self) -> Ipv4Addr {
+        self.service_address(1)
+    }
+
+    /// Address of the Service `kube-dns`: the tenth of the range, as kubeadm has it.
+    #[must_use]
+    pub fn dns_service(self) -> Ipv4Addr {
+        self.service_address(10)
+    }
+
+    fn service_address(self, host: u32) -> Ipv4Addr {
+        let (network, _) = self.service_cidr();
+        Ipv4Addr::from(u32::from(network) + host)
+    }
+
+    /// Address at which pods reach the API itself.
+    #[must_use]
+    pub fn api_endpoint(self) -> Ipv4Addr {
+        match self {
+            Self::Loopback { .. } => Ipv4Addr::LOCALHOST,
+            Self::Bridge { a, b } => Ipv4Addr::new(a, b, 0, 2),
+        }
+    }
+
+    /// Address at which the DNS server itself listens: on the bridge, the load balancer's.
+    #[must_use]
+    pub fn dns_endpoint(self) -> Ipv4Addr {
+        match self {
+            Self::Loopback { octet } => Ipv4Addr::new(127, octet, 0, 10),
+            Self::Bridge { a, b } => Ipv4Addr::new(a, b, 0, 4),
+        }
+    }
+
     /// Range of Service addresses.
     #[must_use]
     pub fn service_cidr(self) -> (Ipv4Addr, u8) {
@@ -132,5 +167,8 @@ mod tests {
         assert_eq!(bridge.node_ip(2).to_string(), "10.89.1.2");
         assert_eq!(cidr_text(bridge.pod_cidr(1)), "10.89.2.0/24");
         assert_eq!(cidr_text(bridge.service_cidr()), "10.89.192.0/18");
+        assert_eq!(bridge.api_service().to_string(), "10.89.192.1");
+        assert_eq!(bridge.dns_service().to_string(), "10.89.192.10");
+        assert_eq!(loopback.dns_service().to_string(), "127.9.128.10");
     }
 }

@@ -414,6 +414,15 @@ impl Provider for ProcessProvider {
         self.end(name).await
     }
 
+    async fn kill_component(&self, name: &str) -> anyhow::Result<()> {
+        self.role(name)?;
+        let identity = self.identity(name);
+        identity
+            .with_context(|| format!("{name} does not run"))?
+            .signal(Signal::KILL);
+        Ok(())
+    }
+
     async fn remove_node(&self, name: &str) -> anyhow::Result<()> {
         self.end(name).await?;
         let path = self.dir.join("nodes").join(name);

@@ -66,6 +66,9 @@ pub trait Provider: Send + Sync {
     /// Ends one part, as by its power switch.
     async fn stop_component(&self, name: &str) -> anyhow::Result<()>;
 
+    /// Ends one part at once, as by pulling its plug.
+    async fn kill_component(&self, name: &str) -> anyhow::Result<()>;
+
     /// Removes what is left of a node that was taken out of the record.
     async fn remove_node(&self, name: &str) -> anyhow::Result<()>;
 

@@ -67,6 +67,36 @@ pub async fn collect_garbage(
         .with_context(|| format!("the registry answered {:?}", String::from_utf8_lossy(&body)))
 }
 
+/// Lets the registry hand out a blob damaged, or whole again.
+///
+/// # Errors
+/// Where the registry does not answer or refuses.
+pub async fn corrupt(record: &Record, digest: &str, damaged: bool) -> anyhow::Result<()> {
+    verify(record).await?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let port = record.ports.registry;
+    let method = if damaged {
+        http::Method::PUT
+    } else {
+        http::Method::DELETE
+    };
+    let request = http::Request::builder()
+        .method(method)
+        .uri(format!(
+            "http://127.0.0.1:{port}/devops-lab/faults/{digest}"
+        ))
+        .header(
+            http::header::AUTHORIZATION,
+            format!("Bearer {}", record.token),
+        )
+        .body(Empty::new())?;
+    let status = client.request(request).await?.status();
+    if !status.is_success() {
+        bail!("the registry refused: {status}");
+    }
+    Ok(())
+}
+
 async fn request(record: &Record, method: http::Method, path: &str) -> anyhow::Result<Bytes> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let uri = format!("http://127.0.0.1:{}{path}", record.ports.registry);

@@ -42,6 +42,12 @@ impl Context {
         Self::build(Clock::System, speed, StdRng::from_os_rng())
     }
 
+    /// The wall clock with seeded randomness: the same choices again, at another time.
+    #[must_use]
+    pub fn seeded(seed: u64, speed: f64) -> Self {
+        Self::build(Clock::System, speed, StdRng::seed_from_u64(seed))
+    }
+
     /// A clock that follows tokio's (pausable) time from 2026-01-01, and seeded randomness.
     ///
     /// Must be called inside a tokio runtime.

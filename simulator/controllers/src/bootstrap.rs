@@ -1,4 +1,5 @@
-//! What every cluster starts with: namespaces, and the way in for traffic.
+//! What every cluster starts with: namespaces, the way in for traffic, and the Services that lead
+//! to the API and to DNS.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -37,6 +38,11 @@ const NAMESPACES: [&str; 4] = [
 /// Name of the Service, Endpoints and EndpointSlice that lead to the API itself.
 const KUBERNETES: &str = "kubernetes";
 const HTTPS: &str = "https";
+/// Name of the Service and EndpointSlice that lead to DNS, and its namespace.
+const KUBE_DNS: &str = "kube-dns";
+const KUBE_SYSTEM: &str = "kube-system";
+/// Port of DNS everywhere.
+const DOMAIN: u16 = 53;
 
 /// What a cluster starts with.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +55,19 @@ pub struct BootstrapConfig {
     pub api: Option<ApiAddress>,
     /// Where the metrics are; without it there is no Service `prometheus`.
     pub metrics: Option<SocketAddr>,
+    /// Where pods reach DNS; without it there is no Service `kube-dns`.
+    pub dns: Option<DnsAddress>,
+}
+
+/// Where pods reach DNS.
+#[derive(Clone, Copy, Debug)]
+pub struct DnsAddress {
+    /// Address of the Service `kube-dns`: the tenth one of the service range.
+    pub cluster_ip: Ipv4Addr,
+    /// Address that DNS listens on.
+    pub address: Ipv4Addr,
+    /// Port that DNS listens on, UDP and TCP.
+    pub port: u16,
 }
 
 /// Where pods reach the API.
@@ -69,6 +88,7 @@ impl Default for BootstrapConfig {
             test_port: 8081,
             api: None,
             metrics: None,
+            dns: None,
         }
     }
 }
@@ -116,6 +136,19 @@ pub async fn bootstrap(client: &Client, config: &BootstrapConfig) -> Result<(), 
         let slices = Api::namespaced(client(), monitoring::NAMESPACE);
         ensure(&slices, &metrics_slice(address)).await?;
     }
+    if let Some(address) = &config.dns {
+        ensure(
+            &Api::namespaced(client(), KUBE_SYSTEM),
+            &dns_service(address),
+        )
+        .await?;
+        ensure(
+            &Api::namespaced(client(), KUBE_SYSTEM),
+            &dns_endpoints(address),
+        )
+        .await?;
+        ensure(&Api::namespaced(client(), KUBE_SYSTEM), &dns_slice(address)).await?;
+    }
     Ok(())
 }
 
@@ -130,10 +163,17 @@ where
         .await
         .during(|| format!("create {what}"));
     match answer {
-        Err(error) if !error.already_exists() => Err(BootstrapError {
-            what,
-            source: error,
-        }),
+        Err(error) if !error.already_exists() => {
+            // A Service that is there has the address that this one asks for, which is found out
+            // before its name is.
+            if api.get_opt(name).await.is_ok_and(|found| found.is_some()) {
+                return Ok(());
+            }
+            Err(BootstrapError {
+                what,
+                source: error,
+            })
+        }
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -237,44 +277,95 @@ fn api_labels() -> BTreeMap<String, String> {
 }
 
 fn api_endpoints(api: &ApiAddress) -> Endpoints {
+    endpoints(KUBERNETES, api.address, &[(HTTPS, api.port, "TCP")])
+}
+
+fn api_slice(api: &ApiAddress) -> EndpointSlice {
+    slice(KUBERNETES, api.address, &[(HTTPS, api.port, "TCP")])
+}
+
+/// Ports of DNS by name and protocol, as kubeadm's `kube-dns` has them.
+const DNS_PORTS: [(&str, &str); 2] = [("dns", "UDP"), ("dns-tcp", "TCP")];
+
+fn dns_service(dns: &DnsAddress) -> Service {
+    let port = |(name, protocol): (&str, &str)| ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(DOMAIN),
+        protocol: Some(protocol.to_owned()),
+        target_port: Some(IntOrString::Int(i32::from(dns.port))),
+        ..ServicePort::default()
+    };
+    let labels = [
+        ("k8s-app", KUBE_DNS),
+        ("kubernetes.io/cluster-service", "true"),
+        ("kubernetes.io/name", "CoreDNS"),
+    ];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Service {
+        metadata: ObjectMeta {
+            labels: Some(labels.into()),
+            ..named(KUBE_DNS)
+        },
+        spec: Some(ServiceSpec {
+            cluster_ip: Some(dns.cluster_ip.to_string()),
+            ports: Some(DNS_PORTS.map(port).into()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn dns_endpoints(dns: &DnsAddress) -> Endpoints {
+    let ports = DNS_PORTS.map(|(name, protocol)| (name, dns.port, protocol));
+    endpoints(KUBE_DNS, dns.address, &ports)
+}
+
+fn dns_slice(dns: &DnsAddress) -> EndpointSlice {
+    let ports = DNS_PORTS.map(|(name, protocol)| (name, dns.port, protocol));
+    slice(KUBE_DNS, dns.address, &ports)
+}
+
+fn endpoints(service: &str, address: Ipv4Addr, ports: &[(&str, u16, &str)]) -> Endpoints {
+    let port = |&(name, port, protocol): &(&str, u16, &str)| LegacyPort {
+        name: Some(name.to_owned()),
+        port: i32::from(port),
+        protocol: Some(protocol.to_owned()),
+        app_protocol: None,
+    };
     Endpoints {
-        metadata: named(KUBERNETES),
+        metadata: named(service),
         subsets: Some(vec![EndpointSubset {
             addresses: Some(vec![EndpointAddress {
-                ip: api.address.to_string(),
+                ip: address.to_string(),
                 ..EndpointAddress::default()
             }]),
             not_ready_addresses: None,
-            ports: Some(vec![LegacyPort {
-                name: Some(HTTPS.to_owned()),
-                port: i32::from(api.port),
-                protocol: Some("TCP".to_owned()),
-                app_protocol: None,
-            }]),
+            ports: Some(ports.iter().map(port).collect()),
         }]),
     }
 }
 
-fn api_slice(api: &ApiAddress) -> EndpointSlice {
-    let mut metadata = named(KUBERNETES);
-    metadata.labels = Some([(SERVICE_NAME.to_owned(), KUBERNETES.to_owned())].into());
+fn slice(service: &str, address: Ipv4Addr, ports: &[(&str, u16, &str)]) -> EndpointSlice {
+    let port = |&(name, port, protocol): &(&str, u16, &str)| EndpointPort {
+        name: Some(name.to_owned()),
+        port: Some(i32::from(port)),
+        protocol: Some(protocol.to_owned()),
+        app_protocol: None,
+    };
+    let mut metadata = named(service);
+    metadata.labels = Some([(SERVICE_NAME.to_owned(), service.to_owned())].into());
     EndpointSlice {
         metadata,
         address_type: "IPv4".to_owned(),
         endpoints: Some(vec![Endpoint {
-            addresses: vec![api.address.to_string()],
+            addresses: vec![address.to_string()],
             conditions: Some(EndpointConditions {
                 ready: Some(true),
                 ..EndpointConditions::default()
             }),
             ..Endpoint::default()
         }]),
-        ports: Some(vec![EndpointPort {
-            name: Some(HTTPS.to_owned()),
-            port: Some(i32::from(api.port)),
-            protocol: Some("TCP".to_owned()),
-            app_protocol: None,
-        }]),
+        ports: Some(ports.iter().map(port).collect()),
     }
 }
 

@@ -65,6 +65,9 @@ pub struct SandboxConfig {
     pub dns_servers: Vec<IpAddr>,
     /// DNS search domains.
     pub dns_search: Vec<String>,
+    /// Options of the resolver, such as `ndots:5`.
+    #[serde(default)]
+    pub dns_options: Vec<String>,
 }
 
 /// Where a mount's content lies on the node.
@@ -393,6 +396,19 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Option<SimulatedUsage> {
         let _ = (pod, container, sharers);
         None
+    }
+
+    /// Gives every container of the node this share of its time, between 0 and 1; all of it with
+    /// `None`. Containers that come later keep theirs until the next call.
+    async fn throttle(&self, share: Option<f64>) -> Result<(), EngineError> {
+        let _ = share;
+        Ok(())
+    }
+
+    /// Takes a running container's memory away, so that it ends as one that used too much.
+    async fn exhaust_memory(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let _ = container;
+        Ok(())
     }
 
     /// True where pods have no reachable address (simulated): the agent then asks

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{GatewayConfig, IngressPorts, ServiceBind};
 use crate::metrics::Metrics;
-use crate::plan::{Plan, addresses};
+use crate::plan::{Plan, addresses, unserved};
 use crate::plane::{BindFailure, Plane, Sockets};
 use crate::status::{self, Desired, Facts};
 use crate::table::Registry;
-use crate::world::{Change, World};
+use crate::world::{Change, World, key};
 use crate::{admin, watches};
 
 /// Pause before an address that could not be bound is tried again: long enough not to matter,
@@ -160,7 +160,7 @@ impl Control {
         let mut failures = self.sockets.sync(&wanted);
         let detours = detours(&services, &failures);
         if !detours.is_empty() {
-            wanted.extend(detours.values());
+            wanted.extend(detours.values().flatten());
             failures = self.sockets.sync(&wanted);
         }
         self.report(&services, &detours, &failures);
@@ -195,11 +195,11 @@ impl Control {
             } else {
                 everywhere
             };
-            let detour = at.node_port.filter(|_| per_address);
+            let detours = at.detours().filter(|_| per_address).collect();
             let service = Arc::clone(service);
             (
                 SocketAddr::new(ip, at.address.port()),
-                ServiceSocket { service, detour },
+                ServiceSocket { service, detours },
             )
         });
         sockets.collect()
@@ -209,7 +209,7 @@ impl Control {
     fn report(
         &mut self,
         services: &BTreeMap<SocketAddr, ServiceSocket>,
-        detours: &BTreeMap<SocketAddr, SocketAddr>,
+        detours: &BTreeMap<SocketAddr, Vec<SocketAddr>>,
         failures: &BTreeMap<SocketAddr, BindFailure>,
     ) {
         let mut still = HashSet::new();
@@ -217,13 +217,21 @@ impl Control {
             let Some(socket) = services.get(address) else {
                 continue;
             };
+            // Of the cluster's own Services nobody can change the port, so nobody is told.
+            if is_of_the_cluster(&socket.service) {
+                continue;
+            }
             let uid = socket.service.metadata.uid.clone().unwrap_or_default();
             if !self.told.contains(&(uid.clone(), *address)) {
-                let (reason, message) = trouble(*address, failure, detours.get(address));
+                let (reason, message) =
+                    trouble(*address, failure, detours.get(address).map(Vec::as_slice));
                 self.events
                     .warning(&object_reference(&*socket.service), reason, message);
             }
             still.insert((uid, *address));
+        }
+        if self.services != ServiceBind::Off {
+            self.report_unserved(&mut still);
         }
         self.told = still;
     }
@@ -247,6 +255,23 @@ impl Control {
         self.told_ingresses = still;
     }
 
+    /// Tells each Service once about a port of its that is not TCP.
+    fn report_unserved(&self, still: &mut HashSet<(String, SocketAddr)>) {
+        for (address, service, protocol) in unserved(&self.world) {
+            let uid = service.metadata.uid.clone().unwrap_or_default();
+            if !self.told.contains(&(uid.clone(), address)) {
+                let message = format!(
+                    "port {}/{protocol} is not served here: only TCP is",
+                    address.port()
+                );
+                let reference = object_reference(&**service);
+                self.events
+                    .warning(&reference, "ProtocolNotServed", message);
+            }
+            still.insert((uid, address));
+        }
+    }
+
     fn publish(
         &self,
         plan: &Plan,
@@ -266,25 +291,31 @@ impl Control {
     }
 }
 
+/// The Services that every cluster starts with.
+fn is_of_the_cluster(service: &Service) -> bool {
+    let key = key(service);
+    key == "default/kubernetes" || key == "kube-system/kube-dns"
+}
+
 /// A socket that a Service asks for.
 struct ServiceSocket {
     service: Arc<Service>,
-    /// Port of the same address to serve instead, where its own needs privileges.
-    detour: Option<u16>,
+    /// What to serve instead, where its own port needs privileges.
+    detours: Vec<SocketAddr>,
 }
 
-/// For each address that an ordinary user may not bind, the one that stands in for it.
+/// For each address that an ordinary user may not bind, those that stand in for it.
 fn detours(
     services: &BTreeMap<SocketAddr, ServiceSocket>,
     failures: &BTreeMap<SocketAddr, BindFailure>,
-) -> BTreeMap<SocketAddr, SocketAddr> {
+) -> BTreeMap<SocketAddr, Vec<SocketAddr>> {
     let refused = failures
         .iter()
         .filter(|(_, failure)| failure.kind == io::ErrorKind::PermissionDenied);
     refused
         .filter_map(|(address, _)| {
-            let port = services.get(address)?.detour?;
-            Some((*address, SocketAddr::new(address.ip(), port)))
+            let detours = &services.get(address)?.detours;
+            (!detours.is_empty()).then(|| (*address, detours.clone()))
         })
         .collect()
 }
@@ -293,15 +324,21 @@ fn detours(
 fn trouble(
     address: SocketAddr,
     failure: &BindFailure,
-    detour: Option<&SocketAddr>,
+    detours: Option<&[SocketAddr]>,
 ) -> (&'static str, String) {
     if failure.kind != io::ErrorKind::PermissionDenied {
         return ("PortUnavailable", failure.message.clone());
     }
     let port = address.port();
-    let instead = match detour {
-        Some(detour) => format!("the Service is reached at {detour} instead"),
-        None => "use a port of 1024 or more, or type NodePort".to_owned(),
+    let instead = match detours.unwrap_or_default() {
+        [] => "use a port of 1024 or more, or type NodePort".to_owned(),
+        detours => {
+            let detours: Vec<_> = detours.iter().map(ToString::to_string).collect();
+            format!(
+                "the Service is reached at {} instead",
+                detours.join(" and ")
+            )
+        }
     };
     let message = format!(
         "this user may not open port {port} (ports below 1024 need privileges): {instead}. To \
@@ -324,22 +361,24 @@ mod tests {
     #[test]
     fn a_privileged_port_is_served_on_the_node_port_of_the_same_address() {
         let address: SocketAddr = "127.3.128.1:80".parse().unwrap();
-        let socket = |detour| ServiceSocket {
+        let socket = |detours: &[&str]| ServiceSocket {
             service: Arc::default(),
-            detour,
+            detours: detours.iter().map(|at| at.parse().unwrap()).collect(),
         };
         let failures = BTreeMap::from([(address, refused())]);
 
-        let with = detours(&BTreeMap::from([(address, socket(Some(30080)))]), &failures);
-        assert_eq!(with[&address], "127.3.128.1:30080".parse().unwrap());
-        let (reason, message) = trouble(address, &refused(), with.get(&address));
+        let both = ["127.3.128.1:30080", "127.3.128.1:10080"];
+        let with = detours(&BTreeMap::from([(address, socket(&both))]), &failures);
+        assert_eq!(with[&address][0], "127.3.128.1:30080".parse().unwrap());
+        let instead = with.get(&address).map(Vec::as_slice);
+        let (reason, message) = trouble(address, &refused(), instead);
         assert_eq!(reason, "PortNotPermitted");
         assert!(
-            message.contains("reached at 127.3.128.1:30080 instead"),
+            message.contains("reached at 127.3.128.1:30080 and 127.3.128.1:10080 instead"),
             "{message}"
         );
 
-        let without = detours(&BTreeMap::from([(address, socket(None))]), &failures);
+        let without = detours(&BTreeMap::from([(address, socket(&[]))]), &failures);
         assert!(without.is_empty());
         assert!(
             trouble(address, &refused(), None)

@@ -21,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{AgentConfig, NodeSpec};
+use crate::faults::{self, Faults};
 use crate::handle::AgentHandle;
 use crate::probe::Verdicts;
 use crate::stats::Windows;
 use crate::sync::{Outcome, PodMemory};
-use crate::{registration, server};
+use crate::{node_ports, registration, server};
 
 /// Status writes under way at once: keeps a thousand pods that change together from opening a
 /// thousand requests.
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) context: Context,
     pub(crate) events: Recorder,
     pub(crate) nodes: HashMap<String, NodeSpec>,
+    pub(crate) faults: Faults,
     pub(crate) writes: Semaphore,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -97,6 +99,7 @@ impl Agent {
             context,
             events,
             nodes,
+            faults: Faults::default(),
             writes: Semaphore::new(CONCURRENT_WRITES),
             stop,
             tasks: TaskTracker::new(),
@@ -133,6 +136,14 @@ impl Agent {
             .tasks
             .spawn(registration::run(Arc::clone(&shared), port));
         shared.tasks.spawn(follow_engine(Arc::clone(&shared)));
+        shared.tasks.spawn(faults::run(Arc::clone(&shared)));
+        if shared.config.node_ports {
+            for node in &shared.config.nodes {
+                shared
+                    .tasks
+                    .spawn(node_ports::run(Arc::clone(&shared), node.ip));
+            }
+        }
         follow_pods(&shared).await;
         shared.shut_down().await;
         Ok(())
@@ -146,11 +157,21 @@ async fn follow_pods(shared: &Arc<Shared>) {
         _ => watcher::Config::default(),
     };
     let pods: Api<Pod> = Api::all(shared.client.clone());
-    let mut stream = watcher(pods, config).default_backoff().boxed();
+    let watch = || {
+        watcher(pods.clone(), config.clone())
+            .default_backoff()
+            .boxed()
+    };
+    let mut stream = watch();
     let mut seen = HashSet::new();
     loop {
         let next = tokio::select! {
             next = stream.try_next() => next,
+            // What happened while a node was cut off was not heard.
+            () = shared.faults.joined() => {
+                stream = watch();
+                continue;
+            }
             () = shared.stop.cancelled() => return,
         };
         match next {
@@ -201,16 +222,16 @@ impl Shared {
                 let gone: Vec<_> = self
                     .pods()
                     .by_uid
-                    .keys()
-                    .filter(|uid| !seen.contains(*uid))
-                    .cloned()
+                    .values()
+                    .filter(|entry| !seen.contains(&entry.uid) && !self.is_cut_off(&entry.pod()))
+                    .map(|entry| entry.uid.clone())
                     .collect();
                 gone.iter().for_each(|uid| self.delete(uid));
                 self.listed.send_replace(true);
             }
             watcher::Event::Apply(pod) => self.apply(pod),
             watcher::Event::Delete(pod) => {
-                if let Some(uid) = pod.uid() {
+                if let Some(uid) = pod.uid().filter(|_| !self.is_cut_off(&pod)) {
                     self.delete(&uid);
                 }
             }
@@ -220,6 +241,9 @@ impl Shared {
     fn apply(self: &Arc<Self>, mut pod: Pod) {
         let ours = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
         if !ours.is_some_and(|node| self.nodes.contains_key(node)) {
+            return;
+        }
+        if self.is_cut_off(&pod) {
             return;
         }
         let Some(uid) = pod.uid() else { return };
@@ -238,6 +262,12 @@ impl Shared {
             }
         };
         self.wake(&entry);
+    }
+
+    /// Whether the pod's node hears nothing of the control plane now.
+    pub(crate) fn is_cut_off(&self, pod: &Pod) -> bool {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        node.is_some_and(|node| self.faults.is_cut_off(node))
     }
 
     fn delete(self: &Arc<Self>, uid: &str) {

@@ -40,6 +40,8 @@ pub struct AgentConfig {
     pub listen: Option<Listen>,
     /// DNS server for pods, if the cluster has one.
     pub dns: Option<IpAddr>,
+    /// Whether the node ports of Services are opened at the nodes' addresses.
+    pub node_ports: bool,
     /// Version that the nodes report.
     pub version: String,
 }

@@ -104,6 +104,16 @@ impl<'a> References<'a> {
         ))
     }
 
+    /// `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`, which every pod has.
+    pub(crate) async fn api(&self) -> Result<Vec<(String, String)>, ConfigError> {
+        let services = Api::<Service>::namespaced(self.client.clone(), "default");
+        let service = services
+            .get_opt("kubernetes")
+            .await
+            .map_err(ConfigError::Api)?;
+        Ok(service.iter().flat_map(service_variables).collect())
+    }
+
     /// `HELLO_SERVICE_HOST` and friends, for every Service of the namespace.
     /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
     pub(crate) async fn services(&self) -> Result<Vec<(String, String)>, ConfigError> {
@@ -169,11 +179,10 @@ pub(crate) async fn resolve(
         .as_ref()
         .and_then(|spec| spec.enable_service_links)
         .unwrap_or(true);
-    let mut variables = if links {
-        references.services().await?
-    } else {
-        Vec::new()
-    };
+    let mut variables = references.api().await?;
+    if links {
+        variables.extend(references.services().await?);
+    }
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
         let entries = match (&source.config_map_ref, &source.secret_ref) {

@@ -38,6 +38,9 @@ pub enum LogError {
     /// The pod or container is unknown, or has not started; the text is for the user.
     #[error("{0}")]
     BadRequest(String),
+    /// The node is cut off from the control plane.
+    #[error("node {0} does not answer: it is cut off from the control plane")]
+    CutOff(String),
     /// The engine failed.
     #[error("the engine could not read the log")]
     Engine(#[source] EngineError),
@@ -69,6 +72,10 @@ impl AgentHandle {
             ))
         })?;
         let pod = entry.pod();
+        if self.shared.is_cut_off(&pod) {
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+            return Err(LogError::CutOff(node.unwrap_or_default()));
+        }
         let sandbox = self.sandbox(&entry.uid).await.map_err(LogError::Engine)?;
         let run = sandbox
             .as_ref()

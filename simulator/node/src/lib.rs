@@ -10,9 +10,12 @@
 
 mod agent;
 mod config;
+mod dns;
 mod duration;
 mod environment;
+mod faults;
 mod handle;
+mod node_ports;
 mod plan;
 mod probe;
 mod registration;

@@ -48,6 +48,9 @@ pub(crate) async fn run(shared: Arc<Shared>, port: Option<u16>) {
                 () = tokio::time::sleep(shared.context.scale(RENEW_EVERY) / turns) => {}
                 () = shared.stop.cancelled() => return,
             }
+            if shared.faults.is_cut_off(&node.name) {
+                continue;
+            }
             if let Err(error) = heartbeat(&shared, node, port).await {
                 tracing::debug!(node = node.name, %error, "heartbeat not written");
             }

@@ -116,6 +116,9 @@ async fn logs(
         )
             .into_response(),
         Err(LogError::BadRequest(message)) => (StatusCode::BAD_REQUEST, message).into_response(),
+        Err(error @ LogError::CutOff(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response()
+        }
         Err(LogError::Engine(error)) => {
             (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
         }

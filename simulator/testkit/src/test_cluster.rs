@@ -74,6 +74,7 @@ impl TestCluster {
             nodes: (1..=nodes).map(node).collect(),
             listen: None,
             dns: None,
+            node_ports: false,
             version: "v1.36.2".to_owned(),
         };
         let agent = Agent::new(

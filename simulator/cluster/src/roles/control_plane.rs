@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use lab_apiserver::{ApiServer, ApiServerConfig, Version};
 use lab_context::Context;
-use lab_controllers::{BootstrapConfig, ControllersConfig};
+use lab_controllers::{ApiAddress, BootstrapConfig, ControllersConfig, DnsAddress};
 use lab_engine::simulated::{SimulatedConfig, SimulatedEngine};
 use lab_node::{Agent, AgentConfig};
 use lab_store::Store;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::metrics::{RequestCounts, own_metrics};
-use super::{ControlPlaneRole, context};
+use super::{ControlPlaneRole, DNS_PORT, context};
 use crate::node_connection::Nodes;
 use crate::series::Adapter;
 use crate::serve::{require_token, serve_tls, tls};
@@ -59,8 +59,17 @@ pub(super) async fn start(
     let bootstrap = BootstrapConfig {
         production_port: role.gateway_ports.0,
         test_port: role.gateway_ports.1,
+        api: Some(ApiAddress {
+            cluster_ip: role.api_service.0,
+            address: role.api_service.1,
+            port: role.listen.port(),
+        }),
+        dns: role.dns_service.map(|(cluster_ip, address)| DnsAddress {
+            cluster_ip,
+            address,
+            port: DNS_PORT,
+        }),
         metrics: role.metrics.as_ref().map(|metrics| metrics.endpoint),
-        ..BootstrapConfig::default()
     };
     lab_controllers::bootstrap(&client, &bootstrap)
         .await
@@ -112,6 +121,7 @@ fn start_simulated(
         nodes: plans.iter().map(super::node::node_spec).collect(),
         listen: None,
         dns: None,
+        node_ports: false,
         version: crate::KUBERNETES_VERSION.to_owned(),
     };
     let agent = Agent::new(client.clone(), engine, config, context, stop.clone());

@@ -17,6 +17,7 @@ pub(super) async fn start(
         api,
         config,
         local_route,
+        dns,
         speed,
     } = role;
     if let Some((network, prefix)) = local_route {
@@ -28,6 +29,9 @@ pub(super) async fn start(
         Some(client) => client,
         None => api.client()?,
     };
+    if let Some(dns) = dns {
+        start_dns(dns, client.clone(), parts, stop);
+    }
     let (context, stop) = (context(speed), stop.clone());
     parts.spawn(async move {
         if let Err(error) = lab_gateway::run(client, config, context, stop.clone()).await {
@@ -36,4 +40,20 @@ pub(super) async fn start(
         }
     });
     Ok(())
+}
+
+/// Starts the cluster's DNS. A cluster whose names cannot be served still has its addresses.
+fn start_dns(
+    config: lab_dns::DnsConfig,
+    client: kube::Client,
+    parts: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let stop = stop.clone();
+    parts.spawn(async move {
+        if let Err(error) = lab_dns::run(client, config, stop).await {
+            let error = anyhow::Error::from(error);
+            tracing::error!(error = format!("{error:#}"), "the cluster has no DNS");
+        }
+    });
 }

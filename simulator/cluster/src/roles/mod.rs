@@ -8,6 +8,7 @@ mod gateway;
 mod metrics;
 mod node;
 mod registry;
+mod registry_faults;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,18 +28,20 @@ use crate::record::{ClusterDir, Record};
 
 /// Environment variable that carries a process' role.
 pub const CONFIG_VARIABLE: &str = "DEVOPS_LAB_CONFIG";
+/// Port at which the cluster's DNS server itself listens: 53 with ten thousand added, as the load
+/// balancer adds them to the ports of Services that it may not open.
+pub const DNS_PORT: u16 = 10_053;
 /// Port of a node's agent.
 pub const AGENT_PORT: u16 = 10250;
 
 /// What a process is, with all it must know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "a process has one role")]
 pub enum Role {
     /// Control plane, registry and gateway in one process.
     AllInOne {
         /// The API server and the controllers.
-        control_plane: ControlPlaneRole,
+        control_plane: Box<ControlPlaneRole>,
         /// The image registry.
         registry: RegistryRole,
         /// The load balancer.
@@ -84,6 +87,10 @@ pub struct ControlPlaneRole {
     pub node_token: String,
     /// Range of Service addresses.
     pub service_cidr: (Ipv4Addr, u8),
+    /// Where pods reach the API: the Service `kubernetes`, and what is behind it.
+    pub api_service: (Ipv4Addr, Ipv4Addr),
+    /// Where pods reach DNS: the Service `kube-dns`, and what is behind it.
+    pub dns_service: Option<(Ipv4Addr, Ipv4Addr)>,
     /// Ports of the default Gateway: production and test.
     pub gateway_ports: (u16, u16),
     /// Divides the cluster's own waits.
@@ -117,6 +124,8 @@ pub struct RegistryRole {
     pub listen: SocketAddr,
     /// Where images are kept.
     pub dir: PathBuf,
+    /// Bearer token of the administrator, who may let it hand out damaged data.
+    pub token: String,
 }
 
 /// Configuration of the load balancer.
@@ -128,6 +137,8 @@ pub struct GatewayRole {
     pub config: lab_gateway::GatewayConfig,
     /// The range of Service addresses that this machine must answer for.
     pub local_route: Option<(Ipv4Addr, u8)>,
+    /// Where the cluster's DNS listens, which shares the load balancer's addresses.
+    pub dns: Option<lab_dns::DnsConfig>,
     /// Divides the cluster's own waits.
     pub speed: f64,
 }
@@ -143,6 +154,8 @@ pub struct NodeRole {
     pub token: String,
     /// What runs its pods.
     pub engine: NodeEngine,
+    /// DNS server of its pods.
+    pub dns: Option<Ipv4Addr>,
     /// Divides the cluster's own waits.
     pub speed: f64,
 }
@@ -219,7 +232,7 @@ pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
         config.services = lab_gateway::ServiceBind::Off;
     }
     Role::AllInOne {
-        control_plane: ControlPlaneRole {
+        control_plane: Box::new(ControlPlaneRole {
             cluster: record.name.clone(),
             listen: localhost(record.ports.api),
             store: dir.join("store.sqlite"),
@@ -227,6 +240,9 @@ pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
             tokens: vec![record.token.clone(), record.node_token.clone()],
             node_token: record.node_token.clone(),
             service_cidr: record.network.service_cidr(),
+            api_service: (record.network.api_service(), record.network.api_endpoint()),
+            dns_service: (!simulated)
+                .then(|| (record.network.dns_service(), record.network.dns_endpoint())),
             gateway_ports: (record.ports.production, record.ports.test),
             speed: record.speed,
             simulated_nodes: if simulated {
@@ -244,18 +260,31 @@ pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
                 gateway: gateway_admin,
                 watch_pods: !simulated,
             }),
-        },
+        }),
         registry: RegistryRole {
             cluster: record.name.clone(),
             listen: localhost(record.ports.registry),
             dir: dir.join("registry"),
+            token: record.token.clone(),
         },
         gateway: GatewayRole {
             api: api_access(record, Ipv4Addr::LOCALHOST.into()),
             config,
             local_route: None,
+            dns: (!simulated).then(|| loopback_dns(record.network)),
             speed: record.speed,
         },
+    }
+}
+
+/// DNS on loopback addresses. Port 53 needs privileges that this user may not have, so it is
+/// served besides at the port that stands in for it; see `lab_gateway::stand_in`.
+fn loopback_dns(network: crate::plan::Network) -> lab_dns::DnsConfig {
+    let (service, own) = (network.dns_service(), network.dns_endpoint());
+    lab_dns::DnsConfig {
+        listen: vec![(own, DNS_PORT).into()],
+        udp: vec![(service, DNS_PORT).into()],
+        udp_if_permitted: vec![(service, 53).into()],
     }
 }
 
@@ -273,6 +302,7 @@ pub fn process_node(record: &Record, dir: &ClusterDir, index: u16) -> Role {
             registry_port: record.ports.registry,
             program,
         },
+        dns: Some(record.network.dns_service()),
         speed: record.speed,
     })
 }
@@ -374,7 +404,7 @@ async fn run(role: Role) -> anyhow::Result<()> {
             gateway,
         } => {
             registry::start(registry, &parts, &stop).await?;
-            let client = control_plane::start(control_plane, &parts, &stop).await?;
+            let client = control_plane::start(*control_plane, &parts, &stop).await?;
             gateway::start(gateway, Some(client), &parts, &stop).await?;
         }
         Role::ControlPlane(role) => drop(control_plane::start(role, &parts, &stop).await?),

@@ -28,6 +28,7 @@ pub(super) async fn start(
         node,
         token,
         engine,
+        dns,
         speed,
     } = role;
     let context = context(speed);
@@ -36,7 +37,8 @@ pub(super) async fn start(
     let config = AgentConfig {
         nodes: vec![node_spec(&node)],
         listen: Some(Listen { address, token }),
-        dns: None,
+        dns: dns.map(Into::into),
+        node_ports: true,
         version: crate::KUBERNETES_VERSION.to_owned(),
     };
     let agent = Agent::new(api.client()?, engine, config, context, stop.clone());

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::RegistryRole;
+use super::{RegistryRole, registry_faults};
 
 /// Binds and serves until the stop signal.
 pub(super) async fn start(
@@ -17,6 +17,7 @@ pub(super) async fn start(
         cluster,
         listen,
         dir,
+        token,
     } = role;
     let registry = lab_registry::Registry::open(&dir)
         .with_context(|| format!("failed to open the registry in {}", dir.display()))?
@@ -24,7 +25,9 @@ pub(super) async fn start(
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("the registry cannot listen on {listen}"))?;
-    let (router, stop) = (registry.router(), stop.clone());
+    let faults = dir.join("faults.json");
+    let router = registry_faults::guard(registry.router(), faults, &token);
+    let stop = stop.clone();
     parts.spawn(async move {
         let served = axum::serve(listener, router)
             .with_graceful_shutdown(stop.cancelled_owned())

@@ -20,6 +20,7 @@ mod containers;
 mod errors;
 mod events;
 mod exec;
+mod faults;
 mod images;
 pub mod labels;
 mod logs;
@@ -220,6 +221,14 @@ impl Engine for DockerEngine {
         containers: &[ContainerId],
     ) -> Result<HashMap<ContainerId, ContainerStats>, EngineError> {
         self.shared.list_stats(containers).await
+    }
+
+    async fn throttle(&self, share: Option<f64>) -> Result<(), EngineError> {
+        self.shared.throttle(share).await
+    }
+
+    async fn exhaust_memory(&self, container: &ContainerId) -> Result<(), EngineError> {
+        self.shared.exhaust_memory(container).await
     }
 
     fn events(&self) -> BoxStream<'static, EngineEvent> {

@@ -178,8 +178,7 @@ impl Attach for ContainerCreateBody {
         host.network_mode = Some(config.network.clone());
         host.dns = some_unless_empty(&texts(&sandbox.config.dns_servers));
         host.dns_search = some_unless_empty(&sandbox.config.dns_search);
-        host.dns_options =
-            (!sandbox.config.dns_search.is_empty()).then(|| vec!["ndots:5".to_owned()]);
+        host.dns_options = some_unless_empty(&sandbox.config.dns_options);
         self
     }
 
@@ -333,6 +332,7 @@ mod tests {
                 ip: Some("10.89.2.7".parse().unwrap()),
                 dns_servers: vec!["10.89.192.10".parse().unwrap()],
                 dns_search: vec!["default.svc.cluster.local".into()],
+                dns_options: vec!["ndots:5".into()],
                 ..SandboxConfig::default()
             },
             boot: "now".into(),

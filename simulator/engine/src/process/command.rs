@@ -5,7 +5,7 @@
 //! that lies on the machine. Paths inside the application's own code are its own affair; the
 //! variable `DEVOPS_LAB_ROOTFS` tells it where its `/` is.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,10 @@ pub(super) struct PodFacts {
     pub(super) hostname: String,
     /// The pod's address.
     pub(super) ip: Ipv4Addr,
+    /// DNS servers.
+    pub(super) dns_servers: Vec<IpAddr>,
+    /// Domains under which short names are looked for.
+    pub(super) dns_search: Vec<String>,
 }
 
 /// Everything that is needed to start a process.
@@ -231,6 +235,11 @@ fn environment(
     env.set("HOSTNAME", &pod.hostname);
     env.set("HOST", &pod.ip.to_string());
     env.set("POD_IP", &pod.ip.to_string());
+    if !pod.dns_servers.is_empty() {
+        let servers: Vec<_> = pod.dns_servers.iter().map(IpAddr::to_string).collect();
+        env.set("DEVOPS_LAB_DNS", &servers.join(" "));
+        env.set("DEVOPS_LAB_DNS_SEARCH", &pod.dns_search.join(" "));
+    }
     env.set_all(&config.env);
     // What the application starts is also found in the image, never on the machine.
     let path = search_path(config, image);
@@ -315,6 +324,8 @@ mod tests {
             container: "c".into(),
             hostname: "web-1".into(),
             ip: Ipv4Addr::new(127, 9, 10, 2),
+            dns_servers: vec!["127.9.128.10".parse().unwrap()],
+            dns_search: vec!["default.svc.cluster.local".into(), "cluster.local".into()],
         }
     }
 

@@ -13,6 +13,7 @@ use super::command::{self, PodFacts, ProcessSpec};
 use super::images::LocalImage;
 use super::log_file::LogFile;
 use super::records::{self, ContainerRecord, Layout};
+use super::resolv;
 use super::root_paths::Root;
 use super::shim::ShimConfig;
 use super::supervisor::Process;
@@ -206,10 +207,19 @@ impl Container {
             args,
             env,
             working_dir,
+            resolv_conf: Some(self.dir.join(resolv::FILE)).filter(|file| file.exists()),
         };
         let path = self.dir.join(name);
         records::write(&path, &config)?;
         Ok(path)
+    }
+
+    /// Writes down how its processes resolve names, for the shim.
+    pub(super) fn write_resolv_conf(&self, text: Option<&str>) -> io::Result<()> {
+        match text {
+            Some(text) => fs::write(self.dir.join(resolv::FILE), text),
+            None => Ok(()),
+        }
     }
 
     /// Removes its files and its log.

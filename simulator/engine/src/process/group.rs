@@ -82,6 +82,17 @@ fn kill_where(belongs: impl Fn(&Stat) -> bool) {
     }
 }
 
+/// Sends a signal to every process of these leaders' sessions. Their leaders must be alive, or
+/// their numbers could be another's.
+pub(super) fn signal_sessions(leaders: &HashSet<u32>, signal: Signal) {
+    for stat in proc_files::all().filter(|stat| leaders.contains(&stat.session)) {
+        if let Some(pid) = proc_files::as_pid(stat.pid) {
+            // Fails only for one that has just ended.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
 /// Bytes of memory used by the sessions of these leaders.
 pub(super) fn memory_by_session(leaders: &HashSet<u32>) -> HashMap<u32, u64> {
     let mut sessions = HashMap::new();

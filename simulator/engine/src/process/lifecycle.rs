@@ -17,7 +17,7 @@ use super::images::{self, LocalImage};
 use super::log_file::LogFile;
 use super::records::{self, ContainerRecord, Layout, SandboxRecord};
 use super::supervisor::{Launch, OutputSink, Process, Scope};
-use super::{Shared, blocking, rootfs};
+use super::{Shared, blocking, resolv, rootfs};
 use crate::{
     ContainerConfig, ContainerId, ContainerState, EngineError, SandboxConfig, SandboxId,
     SandboxStatus,
@@ -132,16 +132,21 @@ pub(super) async fn create(
             container: id.0.clone(),
             hostname: found.config.hostname.clone(),
             ip: found.ip,
+            dns_servers: found.config.dns_servers.clone(),
+            dns_search: found.config.dns_search.clone(),
         };
-        (!present).then_some((number, pod))
+        let dns = resolv::text(&found.config);
+        (!present).then_some((number, pod, dns))
     });
-    let Some((number, pod)) = looked.ok_or_else(missing)? else {
+    let Some((number, pod, dns)) = looked.ok_or_else(missing)? else {
         return Ok(id);
     };
     let context = format!("making the files of container {:?}", config.name);
     let (making, owner) = (Arc::clone(&shared), sandbox.clone());
     let made = blocking(context, move || {
-        make_container(&making, owner, number, config, image, pod)
+        let made = make_container(&making, owner, number, config, image, pod)?;
+        made.write_resolv_conf(dns.as_deref())?;
+        Ok(made)
     })
     .await?;
     if shared.sandboxes.add_container(Arc::clone(&made)) {

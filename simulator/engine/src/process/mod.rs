@@ -15,8 +15,10 @@
 //! | `sandboxes`, `container`, `records` | what exists, in memory and on disk |
 //! | `supervisor`, `shim`, `group` | processes: starting, watching, killing |
 //! | `command`, `rootfs`, `root_paths`, `executable` | what a process is, and the files it sees |
+//! | `resolv` | how it finds other Services by name |
 //! | `images`, `registry_images` | where images come from |
 //! | `log_file`, `log_reader` | logs |
+//! | `throttle` | a slow node |
 //!
 //! Start reading at [`ProcessEngine`].
 
@@ -33,11 +35,13 @@ mod memory;
 mod proc_files;
 mod records;
 mod registry_images;
+mod resolv;
 mod root_paths;
 mod rootfs;
 mod sandboxes;
 mod shim;
 mod supervisor;
+mod throttle;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -110,6 +114,8 @@ struct Shared {
     supervisor: Supervisor,
     /// Sandboxes are made one after the other, so that a pod never gets two.
     making_sandbox: tokio::sync::Mutex<()>,
+    /// The share of their time that containers get, where it is not all.
+    throttle: tokio::sync::watch::Sender<Option<f64>>,
     /// Says that the state directory is in use, until the process ends.
     _lock: File,
 }
@@ -145,6 +151,7 @@ impl ProcessEngine {
         let context = format!("opening the node's directory {}", state_dir.display());
         let shared = Arc::new(blocking(context, open).await?);
         memory::watch(&shared);
+        throttle::watch(&shared, shared.throttle.subscribe());
         Ok(Self { shared })
     }
 }
@@ -172,6 +179,7 @@ impl Shared {
             events: EventBus::new(),
             supervisor: Supervisor::start()?,
             making_sandbox: tokio::sync::Mutex::new(()),
+            throttle: tokio::sync::watch::Sender::new(None),
             _lock: lock,
         })
     }
@@ -373,6 +381,19 @@ impl Engine for ProcessEngine {
             Ok(running.into_iter().filter_map(of).collect())
         })
         .await
+    }
+
+    async fn throttle(&self, share: Option<f64>) -> Result<(), EngineError> {
+        self.shared.throttle.send_replace(share);
+        Ok(())
+    }
+
+    async fn exhaust_memory(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let container = self.shared.container(container)?;
+        if let Some(process) = container.process() {
+            container.kill_for_memory(&process);
+        }
+        Ok(())
     }
 
     fn events(&self) -> BoxStream<'static, EngineEvent> {

@@ -13,6 +13,8 @@ use std::process::Command;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, Signal};
 
+use super::resolv;
+
 /// Environment variable that marks every process of a container, so that none is overlooked
 /// when the container is killed. It holds the container's id.
 pub(super) const MARKER: &str = "DEVOPS_LAB_CONTAINER";
@@ -35,6 +37,9 @@ pub(super) struct ShimConfig {
     pub(super) env: Vec<(String, String)>,
     /// The working directory, on the machine.
     pub(super) working_dir: PathBuf,
+    /// What it is to see as `/etc/resolv.conf`, where that can be done.
+    #[serde(default)]
+    pub(super) resolv_conf: Option<PathBuf>,
 }
 
 /// Becomes the program that the configuration file names; returns only where that failed, with
@@ -60,7 +65,12 @@ fn prepare(config_path: &Path) -> io::Result<Command> {
         args,
         env,
         working_dir,
+        resolv_conf,
     } = config;
+    // Before anything that a change of credentials would undo, such as the signal below.
+    if let Some(file) = resolv_conf {
+        resolv::put_in_place(&file);
+    }
     die_with(parent)?;
     // A session of its own: a terminal's Ctrl-C does not reach it, and its own children can be
     // found and killed with it.

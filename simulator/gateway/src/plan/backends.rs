@@ -10,6 +10,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::api::networking::v1::IngressServiceBackend;
 use lab_api::gateway::HttpBackendRef;
 use lab_api::names::SERVICE_NAME;
+use lab_api::services::stand_in_port;
 
 use super::grants::Reference;
 use super::{Refusal, RouteObject};
@@ -25,6 +26,8 @@ pub(crate) struct ServiceKey {
     pub(crate) port_name: String,
     /// True where the Service says that it speaks HTTP/2 without TLS.
     pub(crate) http2: bool,
+    /// True where connections of one client go to one endpoint (`sessionAffinity: ClientIP`).
+    pub(crate) sticky: bool,
 }
 
 /// One endpoint: the same pod at the same address. Another pod that gets the address later is
@@ -145,7 +148,7 @@ fn resolve_port(
     }
     match port.app_protocol.as_deref() {
         None | Some("http" | "kubernetes.io/h2c" | "kubernetes.io/ws") => {
-            Ok(service_key(key, port))
+            Ok(service_key(key, service, port))
         }
         Some(other) => {
             let text =
@@ -155,9 +158,14 @@ fn resolve_port(
     }
 }
 
-fn service_key(service: String, port: &ServicePort) -> ServiceKey {
+fn service_key(key: String, service: &Service, port: &ServicePort) -> ServiceKey {
+    let affinity = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.session_affinity.as_deref());
     ServiceKey {
-        service,
+        service: key,
+        sticky: affinity == Some("ClientIP"),
         port: u16::try_from(port.port).unwrap_or_default(),
         port_name: port.name.clone().unwrap_or_default(),
         http2: port.app_protocol.as_deref() == Some("kubernetes.io/h2c"),
@@ -189,6 +197,34 @@ pub(crate) struct ServiceAddress {
     pub(crate) node_port: Option<u16>,
 }
 
+impl ServiceAddress {
+    /// Ports of the same address that stand in for its own where that may not be opened: always
+    /// the same one, and the node port where there is one.
+    pub(crate) fn detours(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let ip = self.address.ip();
+        let stand_in = stand_in_port(self.address.port());
+        let node_port = self.node_port.filter(|_| stand_in.is_some());
+        let ports = node_port.into_iter().chain(stand_in);
+        ports.map(move |port| SocketAddr::new(ip, port))
+    }
+}
+
+/// Ports of Services that are not served because they are not TCP, with their protocol. The
+/// cluster's own DNS is served elsewhere.
+pub(crate) fn unserved(world: &World) -> impl Iterator<Item = (SocketAddr, &Arc<Service>, &str)> {
+    let served_elsewhere = |service: &Service| key(service) == "kube-system/kube-dns";
+    let services = world.services.iter().filter(move |s| !served_elsewhere(s));
+    services.flat_map(|service| {
+        let spec = service.spec.as_ref();
+        let ip = spec.and_then(|spec| spec.cluster_ip.as_deref()?.parse::<IpAddr>().ok());
+        let others = ports(service).iter().filter(|port| !is_tcp(port));
+        others.filter_map(move |port| {
+            let address = SocketAddr::new(ip?, u16::try_from(port.port).ok()?);
+            Some((address, service, port.protocol.as_deref()?))
+        })
+    })
+}
+
 /// The addresses of every Service that has one of its own, and the Service of each.
 pub(crate) fn addresses(world: &World) -> impl Iterator<Item = (ServiceAddress, &Arc<Service>)> {
     world.services.iter().flat_map(|service| {
@@ -202,7 +238,7 @@ pub(crate) fn addresses(world: &World) -> impl Iterator<Item = (ServiceAddress, 
 }
 
 fn service_address(ip: IpAddr, service: &Service, port: &ServicePort) -> ServiceAddress {
-    let key = service_key(key(service), port);
+    let key = service_key(key(service), service, port);
     let node_port = port.node_port.and_then(|port| u16::try_from(port).ok());
     ServiceAddress {
         address: SocketAddr::new(ip, key.port),

@@ -20,7 +20,7 @@ use lab_api::gateway::{
 };
 use rustls::sign::CertifiedKey;
 
-pub(crate) use backends::{EndpointKey, ServiceKey, Slices, addresses};
+pub(crate) use backends::{EndpointKey, ServiceKey, Slices, addresses, unserved};
 
 use crate::config::IngressPorts;
 use crate::table::{Filters, Hostname, Matcher};

@@ -43,6 +43,8 @@ pub(super) enum Cause {
     Timeout,
     /// The rule redirects.
     Redirect(StatusCode),
+    /// It fails on purpose.
+    Injected(StatusCode),
 }
 
 impl Cause {
@@ -60,7 +62,7 @@ impl Cause {
             Self::NoEndpoints => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed | Self::UpstreamClosed => StatusCode::BAD_GATEWAY,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Redirect(status) => status,
+            Self::Redirect(status) | Self::Injected(status) => status,
         }
     }
 
@@ -81,6 +83,7 @@ impl Cause {
             Self::UpstreamClosed => "upstream-closed",
             Self::Timeout => "timeout",
             Self::Redirect(_) => "redirect",
+            Self::Injected(_) => "fault-injected",
         }
     }
 }

@@ -2,7 +2,8 @@
 //! connections.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -239,6 +240,19 @@ impl EndpointSet {
         &self.members
     }
 
+    /// The endpoint for all connections of one client. Every client ranks the members by itself,
+    /// so that one that comes or goes moves the clients that it gets or had, and no others.
+    pub(super) fn pick_for(&self, client: IpAddr, tried: &[SocketAddr]) -> Option<Arc<Endpoint>> {
+        let rank = |endpoint: &&Arc<Endpoint>| {
+            let mut hasher = DefaultHasher::new();
+            (client, endpoint.address).hash(&mut hasher);
+            (!endpoint.is_ejected(), hasher.finish())
+        };
+        let members = self.members.iter();
+        let untried = members.filter(|endpoint| !tried.contains(&endpoint.address));
+        untried.max_by_key(rank).map(Arc::clone)
+    }
+
     /// The members as JSON.
     pub(crate) fn describe(&self) -> serde_json::Value {
         let member = |endpoint: &Arc<Endpoint>| {
@@ -270,6 +284,24 @@ mod tests {
         (0..picks)
             .map(|_| set.pick(&[]).unwrap().address.port())
             .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sticky_client_stays_where_it_is_while_that_is_there() {
+        let client = |last| IpAddr::from([127, 0, 1, last]);
+        let of = |set: &EndpointSet, last| set.pick_for(client(last), &[]).unwrap().address;
+        let (three, four) = (set(3), set(4));
+        let mut used: Vec<_> = (0..50).map(|last| of(&three, last)).collect();
+        assert!((0..50).all(|last| of(&three, last) == used[usize::from(last)]));
+        let moved = (0..50).filter(|last| of(&four, *last) != of(&three, *last));
+        assert!(moved.clone().count() < 25);
+        assert!(moved.clone().all(|last| of(&four, last).port() == 4));
+        used.sort();
+        used.dedup();
+        assert_eq!(used.len(), 3);
+        let first = three.pick_for(client(1), &[]).unwrap();
+        first.eject();
+        assert_ne!(of(&three, 1), first.address);
     }
 
     #[tokio::test(start_paused = true)]

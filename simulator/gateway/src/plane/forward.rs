@@ -1,6 +1,6 @@
 //! Getting one request answered by some endpoint of a Service.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Search<'a> {
     pub(super) target: Arc<Target>,
     tried: Vec<SocketAddr>,
     started: Instant,
+    /// Who asks, where that decides who answers.
+    client: Option<IpAddr>,
 }
 
 impl<'a> Search<'a> {
@@ -48,6 +50,23 @@ impl<'a> Search<'a> {
             target,
             tried: Vec::new(),
             started: Instant::now(),
+            client: None,
+        }
+    }
+
+    /// For a connection of this client to the Service itself, which may be a sticky one.
+    pub(super) fn for_client(plane: &'a Plane, target: &Arc<Target>, client: IpAddr) -> Self {
+        Self {
+            client: target.sticky.then_some(client),
+            ..Self::new(plane, target)
+        }
+    }
+
+    fn pick(&self) -> Option<Arc<Endpoint>> {
+        let endpoints = &self.target.endpoints;
+        match self.client {
+            Some(client) => endpoints.pick_for(client, &self.tried),
+            None => endpoints.pick(&self.tried),
         }
     }
 
@@ -57,9 +76,9 @@ impl<'a> Search<'a> {
         if !self.tried.is_empty() && self.started.elapsed() > GIVE_UP {
             return None;
         }
-        let endpoint = match self.target.endpoints.pick(&self.tried) {
+        let endpoint = match self.pick() {
             Some(endpoint) => endpoint,
-            None if self.renew() => self.target.endpoints.pick(&self.tried)?,
+            None if self.renew() => self.pick()?,
             None => return None,
         };
         self.tried.push(endpoint.address);

@@ -132,6 +132,12 @@ impl Exchange<'_> {
     }
 
     async fn answer(&self, parts: Parts, body: RequestBody) -> Response<ResponseBody> {
+        if let Some(faults) = &self.rule().faults
+            && let Some(status) = faults.play().await
+        {
+            let words = format!("fault injected on route {}", self.rule().route);
+            return self.by_rule(answer(Cause::Injected(status), &words));
+        }
         if self.rule().filters.redirect.is_some() {
             return self.by_rule(self.redirect(&parts));
         }

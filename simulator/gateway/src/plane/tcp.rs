@@ -11,7 +11,10 @@ use crate::table::Target;
 /// Joins a client's connection with an endpoint that takes it. Where none does, the connection
 /// is reset, as kube-proxy refuses it: a client that saw it end politely would wait for nothing.
 pub(super) async fn serve(plane: &Plane, target: &Arc<Target>, client: TcpStream, stop: &Stop) {
-    let mut search = Search::new(plane, target);
+    let Ok(peer) = client.peer_addr() else {
+        return;
+    };
+    let mut search = Search::for_client(plane, target, peer.ip().to_canonical());
     while let Some(endpoint) = search.next() {
         let _in_flight = endpoint.begin();
         match upstream::connect(&endpoint).await {

@@ -6,18 +6,19 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use lab_api::gateway::HTTPRoute;
 use lab_context::Context;
 
 use super::{
-    Backend, Backends, Choice, Entry, Filters, Hostname, Listener, Mirror, Rule, Spread, Table,
-    Target, TlsPort,
+    Backend, Backends, Choice, Entry, Faults, Filters, Hostname, Listener, Mirror, Rule, Spread,
+    Table, Target, TlsPort,
 };
 use crate::metrics::{Labels, Metrics, Series};
 use crate::plan::{
     BackendPlan, EndpointKey, MirrorPlan, Plan, RulePlan, ServiceKey, Slices, addresses,
 };
 use crate::plane::{Endpoint, EndpointSet};
-use crate::world::World;
+use crate::world::{World, key};
 
 /// What one table hands on to the next. Whatever the next table does not use is forgotten,
 /// so it stays as small as the configuration.
@@ -45,6 +46,7 @@ impl Registry {
     /// The table for these decisions.
     pub(crate) fn build(&mut self, plan: &Plan, world: &World) -> Table {
         let mut build = Build {
+            faults: faults(world, &self.context),
             before: self,
             slices: Slices::of(world),
             endpoints: HashMap::new(),
@@ -101,6 +103,8 @@ impl Registry {
 }
 
 struct Build<'a> {
+    /// What is to go wrong on purpose, by route.
+    faults: HashMap<String, Arc<Faults>>,
     before: &'a Registry,
     slices: Slices<'a>,
     endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
@@ -162,6 +166,7 @@ impl Build<'_> {
                 backends: self.backends(route, plan.index, &plan.backends),
                 mirrors: self.mirrors(route, plan.index, &plan.mirrors),
                 series: self.series(Labels::of_rule(route, plan.index)),
+                faults: self.faults.get(route).cloned(),
             }),
         };
         plans.iter().map(compile).collect()
@@ -234,6 +239,7 @@ impl Build<'_> {
         let target = Arc::new(Target {
             name: format!("{}:{}", service.service, service.port),
             http2: service.http2,
+            sticky: service.sticky,
             endpoints: EndpointSet::new(members, self.start()),
         });
         self.targets.insert(service.clone(), Arc::clone(&target));
@@ -262,20 +268,30 @@ impl Build<'_> {
         Arc::clone(self.endpoints.entry(key).or_insert_with_key(make))
     }
 
-    /// Every Service under its own address; also under its node ports there, where a port below
-    /// 1024 is served when it cannot be bound.
+    /// Every Service under its own address; also under the ports that stand in there for one
+    /// below 1024, when that cannot be bound.
     fn services(&mut self, world: &World) -> HashMap<SocketAddr, Arc<Target>> {
         let mut services = HashMap::new();
         for (at, _) in addresses(world) {
             let target = self.target(&at.key);
             services.insert(at.address, Arc::clone(&target));
-            if let Some(node_port) = at.node_port {
-                let detour = SocketAddr::new(at.address.ip(), node_port);
-                services.entry(detour).or_insert(target);
+            for detour in at.detours() {
+                services
+                    .entry(detour)
+                    .or_insert_with(|| Arc::clone(&target));
             }
         }
         services
     }
+}
+
+/// The faults that HTTPRoutes ask for in their annotations.
+fn faults(world: &World, context: &Context) -> HashMap<String, Arc<Faults>> {
+    let of = |route: &Arc<HTTPRoute>| {
+        let faults = Faults::of(route.metadata.annotations.as_ref(), context)?;
+        Some((key(&**route), Arc::new(faults)))
+    };
+    world.routes.iter().filter_map(of).collect()
 }
 
 /// An order by the last part of addresses first, which alternates between nodes. Pods of one

@@ -1,6 +1,7 @@
 //! What a request is matched against: an immutable snapshot, swapped as a whole.
 
 mod build;
+mod faults;
 mod filters;
 mod hostname;
 mod matcher;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 pub(crate) use build::Registry;
+pub(crate) use faults::Faults;
 pub(crate) use filters::{FilterError, Filters, Origin};
 pub(crate) use hostname::{Hostname, host_of};
 pub(crate) use matcher::Matcher;
@@ -70,6 +72,8 @@ pub(crate) struct Rule {
     pub(crate) backends: Backends,
     /// Who gets copies of the requests.
     pub(crate) mirrors: Vec<Mirror>,
+    /// What is to go wrong on purpose.
+    pub(crate) faults: Option<Arc<Faults>>,
     /// Counts what this rule answers by itself.
     pub(crate) series: Arc<Series>,
 }
@@ -120,6 +124,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// True where endpoints speak HTTP/2 without TLS.
     pub(crate) http2: bool,
+    /// True where connections of one client to the Service go to one endpoint.
+    pub(crate) sticky: bool,
     pub(crate) endpoints: EndpointSet,
 }
 

@@ -10,18 +10,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStateTerminated, ObjectReference, Pod};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use lab_api::faults;
 use lab_api::objects::object_reference;
 use lab_api::pods;
 use lab_engine::{ContainerId, ContainerState, Engine, EngineError, SandboxId, SandboxStatus};
 use lab_events::Recorder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::agent::{Entry, Shared};
 use crate::config::NodeSpec;
 use crate::plan::{Known, Step, latest, plan};
 use crate::probe;
 use crate::status::Waiting;
+
+use report::revision;
 
 /// How long a failed write or engine call waits for its next try.
 const RETRY: Duration = Duration::from_secs(1);
@@ -51,6 +55,8 @@ pub(crate) struct PodMemory {
     lost: HashMap<String, ContainerStateTerminated>,
     reported: Option<Reported>,
     removal_began: bool,
+    /// Revision of the pod from which on its last shortage of memory is over.
+    exhausted: u64,
 }
 
 /// The status written last, and the revision of that write.
@@ -134,6 +140,8 @@ enum PassError {
     Engine(#[from] EngineError),
     #[error("the API server refused: {0}")]
     Api(#[from] kube::Error),
+    #[error("the node is cut off from the control plane")]
+    CutOff,
 }
 
 struct Pass<'a> {
@@ -204,6 +212,7 @@ impl Pass<'_> {
         if pods::is_finished(self.pod) {
             return self.rest(sandbox.as_ref()).await;
         }
+        self.exhaust_memory(memory, sandbox.as_ref()).await?;
         self.note_ends(memory, sandbox.as_ref());
         let facts = Facts {
             pass: self,
@@ -256,6 +265,43 @@ impl Pass<'_> {
                 Outcome::WakeAfter(wait.max(Duration::from_millis(1)))
             }
         }
+    }
+
+    /// Plays the fault of a pod that runs out of memory, once: the annotation goes before the
+    /// containers do, so that their next run is left alone.
+    async fn exhaust_memory(
+        &self,
+        memory: &mut PodMemory,
+        sandbox: Option<&SandboxStatus>,
+    ) -> Result<(), PassError> {
+        // What is seen may be from before the annotation went.
+        let played = revision(self.pod) < memory.exhausted;
+        if played || !self.pod.annotations().contains_key(faults::MEMORY) {
+            return Ok(());
+        }
+        let running = |container: &&lab_engine::ContainerStatus| {
+            matches!(container.state, ContainerState::Running { .. })
+        };
+        let containers = sandbox.into_iter().flat_map(|s| &s.containers);
+        let containers: Vec<_> = containers.filter(running).collect();
+        if containers.is_empty() {
+            return Ok(());
+        }
+        let patch =
+            json!({"metadata": {"uid": self.entry.uid, "annotations": {faults::MEMORY: null}}});
+        let patched = self
+            .api()
+            .patch(
+                &self.pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await;
+        memory.exhausted = revision(&patched?);
+        for container in containers {
+            self.engine().exhaust_memory(&container.id).await?;
+        }
+        Ok(())
     }
 
     /// A finished pod keeps its containers (for their logs) but none may run.

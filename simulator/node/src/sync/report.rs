@@ -170,6 +170,9 @@ impl Pass<'_> {
         if known && !overruled {
             return Ok(());
         }
+        if self.shared.is_cut_off(self.pod) {
+            return Err(PassError::CutOff);
+        }
         let patch =
             json!({"metadata": {"uid": self.entry.uid}, "status": with_nulls(status.clone())});
         let _turn = self.shared.writes.acquire().await;
@@ -210,7 +213,7 @@ fn overruled(pod: &Pod, reported: &Reported, status: &Value) -> bool {
 }
 
 /// Revisions of this API server are numbers that grow.
-fn revision(pod: &Pod) -> u64 {
+pub(super) fn revision(pod: &Pod) -> u64 {
     pod.resource_version()
         .and_then(|revision| revision.parse().ok())
         .unwrap_or(0)

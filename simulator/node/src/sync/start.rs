@@ -7,6 +7,7 @@ use lab_api::quantity::{cpu_millis, memory_bytes};
 use lab_engine::{ContainerConfig, EngineError, Image, SandboxConfig, SandboxStatus};
 
 use super::{NotStarted, Pass, PassError, PodMemory, Retry, SHOW_ERROR};
+use crate::dns::resolution;
 use crate::duration;
 use crate::environment::{ConfigError, References, expand, resolve};
 use crate::plan::{BACKOFF_MAX, BACKOFF_START, Which, latest};
@@ -33,6 +34,7 @@ impl Pass<'_> {
         });
         let status = self.pod.status.as_ref();
         let namespace = self.pod.namespace().unwrap_or_default();
+        let dns = resolution(spec, &namespace, self.shared.config.dns);
         let config = SandboxConfig {
             hostname: spec
                 .and_then(|spec| spec.hostname.clone())
@@ -43,12 +45,9 @@ impl Pass<'_> {
                 .and_then(|status| status.pod_ip.as_deref())
                 .and_then(|ip| ip.parse().ok()),
             shared: containers > 1,
-            dns_servers: self.shared.config.dns.into_iter().collect(),
-            dns_search: self
-                .shared
-                .config
-                .dns
-                .map_or_else(Vec::new, |_| search_domains(&namespace)),
+            dns_servers: dns.servers,
+            dns_search: dns.search,
+            dns_options: dns.options,
             namespace,
         };
         let made = self.engine().run_pod_sandbox(&config).await;
@@ -369,12 +368,4 @@ fn create_reason(error: &EngineError) -> &'static str {
         | EngineError::Unsupported { .. }
         | EngineError::Runtime { .. } => "CreateContainerError",
     }
-}
-
-fn search_domains(namespace: &str) -> Vec<String> {
-    vec![
-        format!("{namespace}.svc.cluster.local"),
-        "svc.cluster.local".to_owned(),
-        "cluster.local".to_owned(),
-    ]
 }

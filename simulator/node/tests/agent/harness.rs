@@ -197,6 +197,7 @@ fn configuration() -> AgentConfig {
         nodes: vec![node],
         listen: None,
         dns: None,
+        node_ports: false,
         version: "v1.36.0".to_owned(),
     }
 }
