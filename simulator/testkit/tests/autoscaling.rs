@@ -253,17 +253,17 @@ async fn other_metrics_are_followed_through_their_apis() {
             "describedObject": {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "name": "web"},
             "metric": {"name": "gateway_request_duration_seconds_avg"},
             "target": {"type": "Value", "value": "3"}}}),
-        // 50 altogether, 8 for each.
+        // 50 altogether, 10 for each.
         json!({"type": "External", "external": {
             "metric": {"name": "jobs:waiting", "selector": {"matchLabels": {"queue": "mail"}}},
-            "target": {"type": "AverageValue", "averageValue": "8"}}}),
+            "target": {"type": "AverageValue", "averageValue": "10"}}}),
     ];
     let deployments: Api<Deployment> = Api::default_namespaced(cluster.client.clone());
     let autoscalers: Api<HorizontalPodAutoscaler> = Api::default_namespaced(cluster.client.clone());
     for ((name, metric), expected) in ["pods", "object", "external"]
         .iter()
         .zip(metrics)
-        .zip([5, 4, 7])
+        .zip([5, 4, 5])
     {
         cluster.deploy(name, "web:1", 2).await;
         cluster.rolled_out(name).await;
