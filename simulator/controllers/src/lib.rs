@@ -60,7 +60,6 @@ pub use analysis::{
     ExpressionError, MetricError, MetricProblem, Request, TemplateError, instantiate,
 };
 pub use bootstrap::{ApiAddress, BootstrapConfig, BootstrapError, DnsAddress, bootstrap};
-pub use bootstrap::{ApiAddress, BootstrapConfig, BootstrapError, bootstrap};
 pub use http::{BODY_MAX, HttpClient, HttpError, HttpRequest, HttpResponse};
 pub use shared::ControllersConfig;
 
