@@ -563,6 +563,7 @@ fn monitors_and_rules_refuse_by_name_what_nothing_would_heed() {
             "spec.groups[0].rules[0].alert: Forbidden: a rule records or alerts, not both",
             "spec.groups[0].rules[0].expr: Required value",
             r#"spec.groups[0].rules[0].for: Invalid value: "5": must be a duration"#,
+            "spec.groups[0].rules[0].for: Forbidden: only alerts have it",
         ],
     );
 }
