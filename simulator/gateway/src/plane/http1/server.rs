@@ -188,7 +188,12 @@ impl Connection {
             keep,
             home,
         };
-        let response = requests::serve(&self.plane, &self.client, started, parts, body).await;
+        let serving = requests::serve(&self.plane, &self.client, started, parts, body);
+        let response = tokio::select! {
+            biased;
+            response = serving => response,
+            () = left(self.reader.as_mut(), self.plane.limits.wait) => return Next::Close,
+        };
         self.respond(response, &wanted).await
     }
 
@@ -414,6 +419,24 @@ impl Connection {
         if let Some(client) = self.reader.take() {
             tunnel::carry(client, tunnel.link.reader, &self.client.stop).await;
         }
+    }
+}
+
+/// Waits until the client is gone. One that has only said everything looks like one that has
+/// closed its connection, so it is given the time that it would have had to say more.
+async fn left(reader: Option<&mut Reader<Shared>>, wait: Duration) {
+    let Some(reader) = reader else {
+        // Whoever reads the body notices.
+        return std::future::pending().await;
+    };
+    let read = poll_fn(|cx| match reader.buffer.is_empty() {
+        true => reader.poll_fill(cx),
+        false => Poll::Pending,
+    });
+    match read.await {
+        Ok(0) => tokio::time::sleep(wait).await,
+        Ok(_) => std::future::pending().await,
+        Err(_) => {}
     }
 }
 

@@ -1,11 +1,14 @@
 //! Finer points of HTTP/1.1, byte by byte.
 
+use std::sync::Arc;
+
 use ::http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::lab::{Backend, Lab, scripted, text};
 use crate::testing::{route, service, slice};
@@ -216,4 +219,35 @@ async fn every_header_is_passed_on_as_often_as_it_came() {
         said.contains("set-cookie: a=1\r\nset-cookie: b=2\r\n"),
         "{said}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_left_is_not_served_for_ever() {
+    struct Dropped(Arc<Notify>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let (arrived, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, ends) = (Arc::clone(&arrived), Arc::clone(&gone));
+    let backend = Backend::start(move |_| {
+        let guard = Dropped(Arc::clone(&ends));
+        tell.notify_one();
+        async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+            Response::new(text(""))
+        }
+    })
+    .await;
+    let lab = before(backend.address).await;
+    let mut stream = TcpStream::connect(lab.address).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    arrived.notified().await;
+    drop(stream);
+    gone.notified().await;
 }
