@@ -383,7 +383,11 @@ fn create(
         pass.revision.to_string(),
     ];
     let base = base.iter().map(String::as_str).chain(infix);
-    let name = free_name(&base.collect::<Vec<_>>().join("-"), &pass.runs);
+    let base = base.collect::<Vec<_>>().join("-");
+    if let Some(run) = unrecorded(&base, &pass.runs) {
+        return run.clone();
+    }
+    let name = free_name(&base, &pass.runs);
     labels.insert(ROLLOUT_TYPE.to_owned(), place.label().to_owned());
     labels.insert(POD_TEMPLATE_HASH.to_owned(), hash);
     let mut annotations = BTreeMap::from([(REVISION.to_owned(), pass.revision.to_string())]);
@@ -439,6 +443,19 @@ fn same<T: serde::Serialize, U: serde::de::DeserializeOwned>(
     let json = serde_json::to_value(list.as_deref().unwrap_or_default());
     json.and_then(serde_json::from_value)
         .map_err(|error| error.to_string())
+}
+
+/// A run of this name that is under way: it was created, and somebody wrote the status before it
+/// could be recorded there.
+fn unrecorded<'a>(base: &str, runs: &'a [Run]) -> Option<&'a Run> {
+    runs.iter().find(|run| {
+        let rest = run.name.strip_prefix(base);
+        let is_named = rest.is_some_and(|rest| {
+            let number = rest.strip_prefix('.').map(str::parse::<u32>);
+            rest.is_empty() || matches!(number, Some(Ok(_)))
+        });
+        is_named && !run.terminates && !is_finished(&run.phase)
+    })
 }
 
 /// A name that no run has, with a number at its end if need be.
@@ -608,11 +625,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_gets_a_number() {
+    fn a_name_that_is_taken_gets_a_number_unless_its_run_is_under_way() {
         let run = |name: &str| Run {
             name: name.to_owned(),
             ..Run::default()
         };
+        let ended = Run {
+            phase: "Failed".to_owned(),
+            ..run("web-1")
+        };
+        let under_way = [ended.clone(), run("web-1.1"), run("web-1-2")];
+        assert_eq!(unrecorded("web-1", &under_way), Some(&run("web-1.1")));
+        assert_eq!(unrecorded("web-1", &[ended, run("web-1-2")]), None);
         assert_eq!(free_name("web-1", &[]), "web-1");
         assert_eq!(
             free_name("web-1", &[run("web-1"), run("web-1.1")]),
