@@ -26,6 +26,10 @@ const AT_A_TIME: usize = 16;
 /// A new target is asked within this time, so that a student sees her pod soon; from then on in
 /// its own rhythm.
 const FIRST: Duration = Duration::from_millis(500);
+/// A target that never answered is asked again after this time, for it may just be starting …
+const AGAIN: Duration = Duration::from_secs(1);
+/// … but no more often than this: then it has the rhythm of the others.
+const EARLY_TRIES: u8 = 20;
 /// Metrics of which the meaning is kept.
 const MOST_METADATA: usize = 4000;
 /// Pause for further changes before the targets are worked out anew: pods come in groups.
@@ -108,6 +112,8 @@ struct Known {
     target: Target,
     due: Instant,
     busy: bool,
+    /// Early tries that are left; none once it has answered.
+    early: u8,
     /// Series of the last scrape without times of their own: what is missing next time has ended.
     seen: HashSet<Labels>,
 }
@@ -244,6 +250,7 @@ impl Scraper {
                         target,
                         due,
                         busy: false,
+                        early: EARLY_TRIES,
                         seen: HashSet::new(),
                     };
                     self.known.insert(key, known);
@@ -319,6 +326,12 @@ impl Scraper {
             Err(error) => problem = error,
         }
         let up = samples > 0 || problem.is_empty();
+        if up {
+            known.early = 0;
+        } else if let Some(left) = known.early.checked_sub(1) {
+            known.early = left;
+            known.due = known.due.min(Instant::now() + AGAIN);
+        }
         for ended in known.seen.difference(&seen) {
             let sample = Sample {
                 at: ms,

@@ -80,3 +80,14 @@ async fn a_target_that_cannot_be_read_is_down_and_its_series_end() {
         target.last_error
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_just_starting_is_asked_again_soon() {
+    let (store, text, shown, _stop) = scraped("not yet");
+    seconds(2).await;
+    assert_eq!(shown.targets()[0].health, Health::Down);
+    "a 1\n".clone_into(&mut text.lock().unwrap());
+    seconds(2).await;
+    assert_eq!(value(&store, "a", 4), Some(1.0));
+    assert_eq!(shown.targets()[0].health, Health::Up);
+}
