@@ -22,8 +22,8 @@ use crate::plan::{GATEWAY_ADMIN_PORT, Network, node_name};
 use crate::provider::{Component, Progress, Provider, RunState};
 use crate::record::Record;
 use crate::roles::{
-    ControlPlaneRole, DNS_PORT, GatewayRole, MetricsRole, NodeEngine, NodeRole, RegistryRole, Role,
-    api_access, ingress_ports, node_plan,
+    ControlPlaneRole, DNS_PORT, GatewayRole, MetricsRole, NodeEngine, NodeRole, RegistryAddress,
+    RegistryRole, Role, api_access, ingress_ports, node_plan,
 };
 
 /// How long the API may take to answer after its container has started.
@@ -142,6 +142,10 @@ impl DockerProvider {
                 gateway: (self.network.gateway(), GATEWAY_ADMIN_PORT).into(),
                 watch_pods: true,
             }),
+            registry: Some(RegistryAddress {
+                address: SocketAddr::from((self.network.registry(), record.ports.registry)),
+                port: record.ports.registry,
+            }),
         })
     }
 
@@ -151,6 +155,10 @@ impl DockerProvider {
             listen: ([0, 0, 0, 0], self.record.ports.registry).into(),
             dir: PathBuf::from(STATE_DIR).join("registry"),
             token: self.record.token.clone(),
+            notify: Some(api_access(
+                &self.record,
+                self.network.control_plane().into(),
+            )),
         })
     }
 

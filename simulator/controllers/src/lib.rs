@@ -32,6 +32,7 @@ mod event_expiry;
 mod garbage_collector;
 mod horizontal_pod_autoscaler;
 mod http;
+mod image_update;
 mod job;
 mod namespace;
 mod node_lifecycle;
@@ -61,6 +62,7 @@ pub use analysis::{
 };
 pub use bootstrap::{ApiAddress, BootstrapConfig, BootstrapError, DnsAddress, bootstrap};
 pub use http::{BODY_MAX, HttpClient, HttpError, HttpRequest, HttpResponse};
+pub use image_update::{ImageNews, ImagePush, ImagePushes, ImageRegistry};
 pub use shared::ControllersConfig;
 
 use shared::Shared;
@@ -93,6 +95,7 @@ pub const ALL: &[ControllerDef] = &[
     garbage_collector::DEF,
     horizontal_pod_autoscaler::DEF,
     job::DEF,
+    image_update::DEF,
     namespace::DEF,
     node_lifecycle::DEF,
     pod_garbage_collector::DEF,

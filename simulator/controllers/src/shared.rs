@@ -35,6 +35,8 @@ pub struct ControllersConfig {
     pub event_ttl: Duration,
     /// Events kept at most, so that a scale test cannot fill the store.
     pub event_limit: usize,
+    /// How the image update controller hears of images.
+    pub images: crate::ImageNews,
 }
 
 impl Default for ControllersConfig {
@@ -44,6 +46,7 @@ impl Default for ControllersConfig {
             terminated_pod_threshold: 12_500,
             event_ttl: Duration::from_secs(3600),
             event_limit: 20_000,
+            images: crate::ImageNews::default(),
         }
     }
 }

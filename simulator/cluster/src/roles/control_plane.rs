@@ -5,7 +5,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use lab_apiserver::{ApiServer, ApiServerConfig, Version};
 use lab_context::Context;
-use lab_controllers::{ApiAddress, BootstrapConfig, ControllersConfig, DnsAddress};
+use lab_controllers::{
+    ApiAddress, BootstrapConfig, ControllersConfig, DnsAddress, ImageNews, ImagePushes,
+    ImageRegistry,
+};
 use lab_engine::simulated::{SimulatedConfig, SimulatedEngine};
 use lab_node::{Agent, AgentConfig};
 use lab_store::Store;
@@ -14,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::metrics::{RequestCounts, own_metrics};
-use super::{ControlPlaneRole, DNS_PORT, context};
+use super::{ControlPlaneRole, DNS_PORT, context, pushes};
 use crate::node_connection::Nodes;
 use crate::series::Adapter;
 use crate::serve::{require_token, serve_tls, tls};
@@ -24,6 +27,7 @@ use crate::usage::UsageSampler;
 /// Opens the store, starts everything and answers a client that needs no socket.
 pub(super) async fn start(
     role: ControlPlaneRole,
+    pushes: ImagePushes,
     parts: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<kube::Client> {
@@ -81,13 +85,22 @@ pub(super) async fn start(
         let handle = super::metrics::start(role, own, &client, &context, parts, stop).await?;
         server.serve_series(Arc::new(Adapter::new(handle, context.clone())));
     }
+    let router = pushes::webhooks(pushes.clone()).merge(router);
     let guarded = requests.count(require_token(router, role.tokens));
     parts.spawn(serve_tls(listener, tls(&role.pki)?, guarded, stop.clone()));
     let http = Arc::new(ServiceHttp::new(client.clone(), context.clone()));
     parts.spawn(lab_controllers::run(
         client.clone(),
         http,
-        ControllersConfig::default(),
+        ControllersConfig {
+            images: ImageNews {
+                pushes,
+                registry: role
+                    .registry
+                    .map(|place| Arc::new(pushes::Registry::new(place)) as Arc<dyn ImageRegistry>),
+            },
+            ..ControllersConfig::default()
+        },
         context.clone(),
         stop.clone(),
     ));

@@ -7,6 +7,7 @@ mod control_plane;
 mod gateway;
 mod metrics;
 mod node;
+mod pushes;
 mod registry;
 mod registry_faults;
 
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use lab_context::Context;
+use lab_controllers::ImagePushes;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -100,6 +102,18 @@ pub struct ControlPlaneRole {
     /// The metrics; none in a cluster that an older program made.
     #[serde(default)]
     pub metrics: Option<MetricsRole>,
+    /// The cluster's registry; none in a cluster that an older program made.
+    #[serde(default)]
+    pub registry: Option<RegistryAddress>,
+}
+
+/// Where the control plane finds the registry.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RegistryAddress {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// Its port on the host, by which images are named.
+    pub port: u16,
 }
 
 /// Configuration of the metrics.
@@ -126,6 +140,8 @@ pub struct RegistryRole {
     pub dir: PathBuf,
     /// Bearer token of the administrator, who may let it hand out damaged data.
     pub token: String,
+    /// The API that is told of pushes, where it is in another process.
+    pub notify: Option<ApiAccess>,
 }
 
 /// Configuration of the load balancer.
@@ -260,12 +276,17 @@ pub fn all_in_one(record: &Record, dir: &ClusterDir) -> Role {
                 gateway: gateway_admin,
                 watch_pods: !simulated,
             }),
+            registry: Some(RegistryAddress {
+                address: localhost(record.ports.registry),
+                port: record.ports.registry,
+            }),
         }),
         registry: RegistryRole {
             cluster: record.name.clone(),
             listen: localhost(record.ports.registry),
             dir: dir.join("registry"),
             token: record.token.clone(),
+            notify: None,
         },
         gateway: GatewayRole {
             api: api_access(record, Ipv4Addr::LOCALHOST.into()),
@@ -403,12 +424,16 @@ async fn run(role: Role) -> anyhow::Result<()> {
             registry,
             gateway,
         } => {
-            registry::start(registry, &parts, &stop).await?;
-            let client = control_plane::start(*control_plane, &parts, &stop).await?;
+            let pushes = ImagePushes::default();
+            registry::start(registry, Some(&pushes), &parts, &stop).await?;
+            let client = control_plane::start(*control_plane, pushes, &parts, &stop).await?;
             gateway::start(gateway, Some(client), &parts, &stop).await?;
         }
-        Role::ControlPlane(role) => drop(control_plane::start(role, &parts, &stop).await?),
-        Role::Registry(role) => registry::start(role, &parts, &stop).await?,
+        Role::ControlPlane(role) => {
+            let pushes = ImagePushes::default();
+            drop(control_plane::start(role, pushes, &parts, &stop).await?);
+        }
+        Role::Registry(role) => registry::start(role, None, &parts, &stop).await?,
         Role::Gateway(role) => gateway::start(role, None, &parts, &stop).await?,
         Role::Node(role) => node::start(role, &parts, &stop).await?,
         Role::Traffic(role) => {

@@ -1,15 +1,17 @@
 //! The image registry as a part of a cluster.
 
 use anyhow::Context as _;
+use lab_controllers::ImagePushes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{RegistryRole, registry_faults};
+use super::{RegistryRole, pushes, registry_faults};
 
 /// Binds and serves until the stop signal.
 pub(super) async fn start(
     role: RegistryRole,
+    pushes: Option<&ImagePushes>,
     parts: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -18,6 +20,7 @@ pub(super) async fn start(
         listen,
         dir,
         token,
+        notify,
     } = role;
     let registry = lab_registry::Registry::open(&dir)
         .with_context(|| format!("failed to open the registry in {}", dir.display()))?
@@ -28,6 +31,12 @@ pub(super) async fn start(
     let faults = dir.join("faults.json");
     let router = registry_faults::guard(registry.router(), faults, &token);
     let stop = stop.clone();
+    let news = registry.on_push();
+    if let Some(pushes) = pushes {
+        parts.spawn(pushes::tell(news, pushes.clone(), stop.clone()));
+    } else if let Some(api) = notify {
+        parts.spawn(pushes::notify(news, api.client()?, stop.clone()));
+    }
     parts.spawn(async move {
         let served = axum::serve(listener, router)
             .with_graceful_shutdown(stop.cancelled_owned())

@@ -56,6 +56,11 @@ pub(crate) struct Seen {
 impl Cluster {
     /// A cluster of three nodes that report.
     pub(crate) async fn start() -> Self {
+        Self::start_with(ControllersConfig::default()).await
+    }
+
+    /// As [`Cluster::start`], with settings of the controllers.
+    pub(crate) async fn start_with(config: ControllersConfig) -> Self {
         let context = Context::simulated(1, 1.0);
         let stop = CancellationToken::new();
         let api = RestartableApi::new(context.clone());
@@ -79,7 +84,7 @@ impl Cluster {
         tokio::spawn(lab_controllers::run(
             client.clone(),
             Arc::new(NoHttp),
-            ControllersConfig::default(),
+            config,
             context.clone(),
             stop.clone(),
         ));

@@ -13,6 +13,7 @@ mod api;
 mod deployments;
 mod garbage;
 mod harness;
+mod image_update;
 mod namespaces;
 mod nodes;
 mod restarts;
