@@ -275,6 +275,11 @@ pub(crate) enum ImageCommand {
     Push(PushArgs),
     /// List the images in the cluster's registry
     Ls(ImageLsArgs),
+    /// Approve an update that waits (of a workload that follows its image with keel.sh/approvals)
+    #[command(
+        after_help = "Examples:\n  devops-lab image approve hello\n  devops-lab image approve rollout/hello --by ada\n  devops-lab image approve hello --reject"
+    )]
+    Approve(ApproveArgs),
 }
 
 /// Arguments of `image build`.
@@ -310,6 +315,24 @@ pub(crate) struct ImageLsArgs {
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `image approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// Name of a Deployment, or KIND/NAME with a kind such as rollout or statefulset
+    pub(crate) workload: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Namespace of the workload
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Who approves; where more than one approval is asked for, each needs another name
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "somebody")]
+    pub(crate) by: String,
+    /// Turn the update down instead
+    #[arg(long)]
+    pub(crate) reject: bool,
 }
 
 /// What can be done with the registry.

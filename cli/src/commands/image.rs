@@ -22,6 +22,7 @@ pub(crate) async fn run(command: ImageCommand) -> anyhow::Result<ExitCode> {
         ImageCommand::Build(args) => build_image(args).await?,
         ImageCommand::Push(PushArgs { image }) => push_image(&Home::from_env()?, &image).await?,
         ImageCommand::Ls(args) => list(args).await?,
+        ImageCommand::Approve(args) => return super::image_approve::run(args).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ mod doctor;
 mod env;
 mod fault;
 mod image;
+mod image_approve;
 mod lab;
 mod logs;
 mod man;

@@ -19,6 +19,7 @@ mod bad_input;
 mod docker_engine;
 mod durability;
 mod faults;
+mod image_update;
 mod labs;
 mod metrics;
 mod offline;

@@ -230,8 +230,10 @@ mod tests {
     /// `policy` may carry `+tag` (matchTag) and `+pre` (matchPreRelease: false).
     #[track_caller]
     fn case(policy: &str, current: &str, candidate: &str, expected: &str) {
-        let (name, options) = policy.split_once('+').unwrap_or((policy, ""));
-        let policy = Policy::parse(name, options == "tag", options != "pre").unwrap();
+        let tag = policy.strip_suffix("+tag");
+        let pre = policy.strip_suffix("+pre");
+        let name = tag.or(pre).unwrap_or(policy);
+        let policy = Policy::parse(name, tag.is_some(), pre.is_none()).unwrap();
         let found = match policy.judge(current, candidate) {
             Verdict::Take(words) => format!("take: {words}"),
             Verdict::Leave(words) => format!("leave: {words}"),
