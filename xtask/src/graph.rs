@@ -16,6 +16,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "lab-cli",
         &[
+            "lab-api",
             "lab-checks",
             "lab-cluster",
             "lab-image",

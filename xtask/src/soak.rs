@@ -40,6 +40,7 @@ struct Tally {
 
 /// What must not grow.
 struct Footprint {
+    containers: usize,
     processes: usize,
     files: usize,
     rss_mib: f64,
@@ -49,6 +50,7 @@ struct Footprint {
 impl std::fmt::Display for Footprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
+            containers,
             processes,
             files,
             rss_mib,
@@ -56,7 +58,7 @@ impl std::fmt::Display for Footprint {
         } = self;
         write!(
             f,
-            "{processes} processes, {files} files, {rss_mib} MiB resident, store {store_kib} KiB"
+            "{containers} containers, {processes} processes, {files} files, {rss_mib} MiB resident, store {store_kib} KiB"
         )
     }
 }
@@ -148,8 +150,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     lab.delete()?;
     crate::say(&format!(
-        "after delete: {} processes of the cluster are left",
-        processes(&lab).len()
+        "after delete: {} processes, {} containers, {} networks and {} volumes of the cluster are left",
+        processes(&lab).len(),
+        docker(&lab, &["ps", "--all", "--quiet"]).len(),
+        docker(&lab, &["network", "ls", "--quiet"]).len(),
+        docker(&lab, &["volume", "ls", "--quiet"]).len(),
     ));
     Ok(())
 }
@@ -194,7 +199,19 @@ fn kill(lab: &Lab, node: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Processes that belong to the cluster, by their environment.
+/// What a listing of the Docker daemon finds of the cluster; nothing where there is no Docker.
+fn docker(lab: &Lab, listing: &[&str]) -> Vec<String> {
+    let label = format!("label=devops-lab.cluster={}", lab.name());
+    let output = Command::new("docker")
+        .args(listing)
+        .args(["--filter", &label])
+        .output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Processes that belong to the cluster, by their environment, or by their container.
 fn processes(lab: &Lab) -> BTreeMap<u32, PathBuf> {
     let marker = lab.home().display().to_string();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -203,9 +220,21 @@ fn processes(lab: &Lab) -> BTreeMap<u32, PathBuf> {
         let environment = fs::read(entry.path().join("environ")).ok()?;
         String::from_utf8_lossy(&environment)
             .contains(&marker)
-            .then(|| (pid, entry.path()))
+            .then_some(pid)
     });
-    ours.filter(|(pid, _)| *pid != std::process::id()).collect()
+    let contained = docker(lab, &["ps", "--quiet"])
+        .into_iter()
+        .filter_map(|id| {
+            let output = Command::new("docker")
+                .args(["inspect", "--format", "{{.State.Pid}}", &id])
+                .output()
+                .ok()?;
+            String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+        });
+    ours.chain(contained)
+        .filter(|pid| *pid != std::process::id())
+        .map(|pid| (pid, PathBuf::from(format!("/proc/{pid}"))))
+        .collect()
 }
 
 fn footprint(lab: &Lab) -> anyhow::Result<Footprint> {
@@ -226,6 +255,7 @@ fn footprint(lab: &Lab) -> anyhow::Result<Footprint> {
             / 1024.0
     };
     Ok(Footprint {
+        containers: docker(lab, &["ps", "--all", "--quiet"]).len(),
         processes: ours.len(),
         files: ours.values().map(files).sum(),
         rss_mib: ours.values().map(rss).sum::<f64>().round(),

@@ -13,6 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
+use lab_api::pods::is_ready;
 use lab_cluster::config::ClusterSpec;
 use lab_cluster::lifecycle::{self, StartOptions};
 use lab_cluster::record::{Home, Record};
@@ -320,17 +321,6 @@ impl Tour<'_> {
         );
         check::check_step(record, LAB, None, self.lang.as_deref()).await
     }
-}
-
-/// True where the pod's Ready condition is True.
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn chapter(number: usize, title: &str, about: &str) {

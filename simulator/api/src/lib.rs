@@ -21,5 +21,6 @@ pub mod quantity;
 pub mod rollouts;
 pub mod selector;
 pub mod services;
+pub mod taints;
 
 pub use k8s_openapi;

@@ -29,7 +29,7 @@ pub(crate) fn json(bytes: &Bytes) -> Result<Parsed, ApiError> {
     let mut duplicates = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let seed = Tree {
-        path: "",
+        place: Place::Root,
         duplicates: &mut duplicates,
     };
     let value = seed
@@ -92,8 +92,27 @@ pub(crate) fn unsupported(media_type: &str, accepted: &[&str]) -> ApiError {
 /// Builds a [`Value`] and notes duplicates on the way: serde_json alone keeps the last in
 /// silence.
 struct Tree<'a> {
-    path: &'a str,
+    place: Place<'a>,
     duplicates: &'a mut Vec<String>,
+}
+
+/// Where a value stands; on the stack, and spelt out only for a complaint.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Self::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Tree<'_> {
@@ -114,18 +133,15 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let path = if self.path.is_empty() {
-                key.clone()
-            } else {
-                format!("{}.{key}", self.path)
-            };
+            let place = Place::Field(&self.place, &key);
             let value = access.next_value_seed(Tree {
-                path: &path,
+                place,
                 duplicates: self.duplicates,
             })?;
-            if map.insert(key, value).is_some() {
-                self.duplicates.push(path);
+            if map.contains_key(&key) {
+                self.duplicates.push(place.to_string());
             }
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }
@@ -133,9 +149,8 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            let path = format!("{}[{}]", self.path, items.len());
             let seed = Tree {
-                path: &path,
+                place: Place::Item(&self.place, items.len()),
                 duplicates: self.duplicates,
             };
             match access.next_element_seed(seed)? {

@@ -1,7 +1,5 @@
 //! Reading and writing parts of an object, which is plain JSON here.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use jiff::Timestamp;
 use lab_store::Revision;
@@ -119,39 +117,52 @@ fn descend<'a>(value: &'a mut Value, indices: Option<&str>) -> Option<&'a mut Va
 pub(crate) fn encoder(object: &Value) -> impl FnOnce(Revision) -> Bytes + Send + 'static {
     let (head, tail) = halves(object);
     move |revision| {
-        let mut bytes = Vec::with_capacity(head.len() + tail.len() + 20);
-        bytes.extend_from_slice(head.as_bytes());
-        bytes.extend_from_slice(revision.to_string().as_bytes());
-        bytes.extend_from_slice(tail.as_bytes());
+        let revision = revision.to_string();
+        let mut bytes = Vec::with_capacity(head.len() + revision.len() + tail.len());
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(revision.as_bytes());
+        bytes.extend_from_slice(&tail);
         Bytes::from(bytes)
     }
 }
 
-fn halves(object: &Value) -> (String, String) {
+fn halves(object: &Value) -> (Vec<u8>, Vec<u8>) {
     let empty = Map::new();
     let fields = object.as_object().unwrap_or(&empty);
     let metadata = fields.get("metadata").and_then(Value::as_object);
-    let mut head = String::from("{");
+    let mut head = b"{".to_vec();
     for key in ["apiVersion", "kind"] {
         if let Some(value) = fields.get(key) {
-            write!(head, "{}:{value},", Value::from(key)).expect("writing to a string");
+            field(&mut head, key, value);
+            head.push(b',');
         }
     }
-    head.push_str(r#""metadata":{"resourceVersion":""#);
-    let mut tail = String::from("\"");
+    head.extend_from_slice(br#""metadata":{"resourceVersion":""#);
+    let mut tail = b"\"".to_vec();
     for (key, value) in metadata.unwrap_or(&empty) {
         if key != "resourceVersion" {
-            write!(tail, ",{}:{value}", Value::from(key.as_str())).expect("writing to a string");
+            tail.push(b',');
+            field(&mut tail, key, value);
         }
     }
-    tail.push('}');
+    tail.push(b'}');
     for (key, value) in fields {
         if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
-            write!(tail, ",{}:{value}", Value::from(key.as_str())).expect("writing to a string");
+            tail.push(b',');
+            field(&mut tail, key, value);
         }
     }
-    tail.push('}');
+    tail.push(b'}');
     (head, tail)
+}
+
+/// Appends `"key":value`.
+fn field(bytes: &mut Vec<u8>, key: &str, value: &Value) {
+    let written = serde_json::to_writer(&mut *bytes, key).and_then(|()| {
+        bytes.push(b':');
+        serde_json::to_writer(bytes, value)
+    });
+    written.expect("JSON is written to memory without fail");
 }
 
 /// The object in `bytes` with another resourceVersion.

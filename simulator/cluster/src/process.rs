@@ -31,10 +31,15 @@ pub const CONTROL_PLANE: &str = "control-plane";
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 /// Pause between two looks at a process that should end or begin.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long the death of a process that was killed is waited for: it may have much memory to
+/// give back, on a machine that is busy.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
 /// How long one answer of the API may take while it comes up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// A disk with fewer free bytes is full for all practical purposes.
 const FULL_DISK: u64 = 256 * 1024;
+/// Environment variable that tells a process where to write down which one it is.
+const IDENTITY_VARIABLE: &str = "DEVOPS_LAB_IDENTITY";
 /// Lines of a log that a failure quotes.
 const QUOTED_LINES: usize = 12;
 
@@ -127,6 +132,20 @@ impl ProcessProvider {
         part.spawn(&self.program, &self.role(name)?)
     }
 
+    /// Waits until processes that were killed a moment ago are dead: until then they are neither
+    /// a part that runs, nor have they let go of its ports and files.
+    async fn bury(&self) {
+        let deadline = Instant::now() + DEATH_LIMIT;
+        for name in self.names() {
+            let path = self.pid_path(&name);
+            while Identity::load(&path).is_some_and(|it| it.life() == Life::Ending)
+                && Instant::now() < deadline
+            {
+                sleep(LOOK).await;
+            }
+        }
+    }
+
     /// Refuses to start the control plane where another program has come to listen on one of the
     /// cluster's ports, which it keeps for its life.
     fn check_ports(&self) -> anyhow::Result<()> {
@@ -213,6 +232,7 @@ impl Part<'_> {
             .args(["component", self.name])
             .env(CONFIG_VARIABLE, role)
             .env("DEVOPS_LAB_PART", format!("{}/{}", self.cluster, self.name))
+            .env(IDENTITY_VARIABLE, pid_path(self.dir, self.name))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -231,11 +251,7 @@ impl Part<'_> {
     /// Writes down which process the part is.
     fn remember(&self, child: &Child) -> anyhow::Result<()> {
         let pid = i32::try_from(child.id()).context("process id out of range")?;
-        let started = start_time(pid).unwrap_or(0);
-        let identity = serde_json::to_vec(&Identity { pid, started })?;
-        let path = pid_path(self.dir, self.name);
-        write_atomically(&path, &identity, 0o600)
-            .with_context(|| format!("failed to write {}", path.display()))
+        write_identity(&pid_path(self.dir, self.name), pid)
     }
 }
 
@@ -279,7 +295,7 @@ pub(crate) async fn end_process(path: &Path) -> anyhow::Result<()> {
     if let Some(identity) = Identity::read(path) {
         identity.signal(Signal::TERM);
         let deadline = Instant::now() + STOP_LIMIT;
-        while identity.is_alive() {
+        while identity.life() != Life::Gone {
             if Instant::now() >= deadline {
                 identity.signal(Signal::KILL);
                 break;
@@ -310,42 +326,101 @@ fn pid_files(dir: &ClusterDir) -> Vec<PathBuf> {
         .collect()
 }
 
+fn write_identity(path: &Path, pid: i32) -> anyhow::Result<()> {
+    let started = Stat::of(pid).map_or(0, |stat| stat.started);
+    let identity = serde_json::to_vec(&Identity { pid, started })?;
+    write_atomically(path, &identity, 0o600)
+        .with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// Writes down that this process is the part it was started as. Whoever started it does so too,
+/// but may be killed before.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub(crate) fn register() -> anyhow::Result<()> {
+    match std::env::var_os(IDENTITY_VARIABLE) {
+        Some(path) => write_identity(Path::new(&path), std::process::id().cast_signed()),
+        None => Ok(()),
+    }
+}
+
+/// How far a process has come in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// It runs.
+    Running,
+    /// It was killed, or ends by itself, and is not gone yet.
+    Ending,
+    /// There is no such process (any more).
+    Gone,
+}
+
 impl Identity {
-    /// The process of a pid file, if it still runs.
-    fn read(path: &Path) -> Option<Self> {
-        let text = fs::read(path).ok()?;
-        serde_json::from_slice::<Self>(&text)
-            .ok()
-            .filter(|identity| identity.is_alive())
+    fn load(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
-    fn is_alive(self) -> bool {
-        start_time(self.pid).is_some_and(|started| started == self.started)
+    /// The process of a pid file, if it still runs.
+    fn read(path: &Path) -> Option<Self> {
+        Self::load(path).filter(|identity| identity.life() == Life::Running)
+    }
+
+    fn life(self) -> Life {
+        match Stat::of(self.pid) {
+            Some(stat) if stat.started == self.started && stat.ending => Life::Ending,
+            Some(stat) if stat.started == self.started => Life::Running,
+            Some(_) | None => Life::Gone,
+        }
     }
 
     fn signal(self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.pid)
-            && self.is_alive()
+            && self.life() == Life::Running
         {
             let _ = kill_process(pid, signal);
         }
     }
 }
 
-/// When the process started, in clock ticks since boot; `None` for one that is gone or a zombie.
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name is in parentheses and may contain anything, so fields count from the last.
-    let fields: Vec<_> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
-    if fields.first() == Some(&"Z") {
-        return None;
+/// What `/proc/PID/stat` says. <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    /// When the process started, in clock ticks since boot.
+    started: u64,
+    /// SIGKILL awaits it, or it is on its way out.
+    ending: bool,
+}
+
+impl Stat {
+    /// `None` for a process that is gone or a zombie.
+    fn of(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
-    fields.get(19)?.parse().ok()
+
+    fn parse(text: &str) -> Option<Self> {
+        /// PF_EXITING of the kernel's `sched.h`, in the field `flags`.
+        const EXITING: u64 = 0x4;
+        /// SIGKILL in the bitmap of pending signals.
+        const KILLED: u64 = 1 << (9 - 1);
+        // The command's name is in parentheses and may contain anything, so fields count from
+        // the last one; the first behind it is number 3 of the manual.
+        let fields: Vec<_> = text.get(text.rfind(')')? + 2..)?.split(' ').collect();
+        let number = |field: usize| fields.get(field - 3)?.trim_end().parse::<u64>().ok();
+        if fields.first() == Some(&"Z") {
+            return None;
+        }
+        Some(Self {
+            started: number(22)?,
+            ending: number(9)? & EXITING != 0 || number(31)? & KILLED != 0,
+        })
+    }
 }
 
 #[async_trait]
 impl Provider for ProcessProvider {
     async fn up(&self, progress: &dyn Progress) -> anyhow::Result<Vec<String>> {
+        self.bury().await;
         let missing: Vec<_> = self
             .names()
             .into_iter()
@@ -517,15 +592,33 @@ mod tests {
     #[test]
     fn a_recycled_pid_is_not_taken_for_ours() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        let started = start_time(pid).unwrap();
-        assert!(Identity { pid, started }.is_alive());
-        assert!(
-            !Identity {
-                pid,
-                started: started + 1
-            }
-            .is_alive()
-        );
+        let started = Stat::of(pid).unwrap().started;
+        assert_eq!(Identity { pid, started }.life(), Life::Running);
+        let recycled = Identity {
+            pid,
+            started: started + 1,
+        };
+        assert_eq!(recycled.life(), Life::Gone);
+    }
+
+    #[track_caller]
+    fn case(state: &str, flags: u64, pending: u64, expected: Option<bool>) {
+        let before = "1 2 2 0 -1";
+        let between = "0 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1 1 1 1 1 1";
+        let text =
+            format!("7 (a (odd) name) {state} {before} {flags} {between} {pending} 0 0 0 0\n");
+        let stat = Stat::parse(&text);
+        assert_eq!(stat.map(|stat| stat.ending), expected, "{text}");
+        assert_eq!(stat.map(|stat| stat.started), expected.map(|_| 4711));
+    }
+
+    #[test]
+    fn a_process_that_was_killed_does_not_count_as_running() {
+        case("S", 0x40_0000, 0, Some(false));
+        case("R", 0x40_0000, 1 << 8, Some(true));
+        case("D", 0x40_0004, 0, Some(true));
+        case("S", 0x40_0000, 1 << 14, Some(false));
+        case("Z", 0x40_000c, 0, None);
     }
 
     #[test]

@@ -46,7 +46,6 @@ mod service_account;
 mod service_load_balancer;
 mod shared;
 mod taint_eviction;
-mod taints;
 
 use std::fmt;
 use std::sync::Arc;

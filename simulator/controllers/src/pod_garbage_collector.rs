@@ -21,7 +21,7 @@ use crate::ControllerDef;
 use crate::pods::PodRecord;
 use crate::runner::{During, Error};
 use crate::shared::Shared;
-use crate::taints::taints;
+use lab_api::taints::taints;
 
 /// In the list of controllers.
 pub(crate) const DEF: ControllerDef = ControllerDef {

@@ -23,7 +23,7 @@ use crate::ControllerDef;
 use crate::pods::PodRecord;
 use crate::runner::{During, Error, Index, Key, Next, Queue, work};
 use crate::shared::Shared;
-use crate::taints::{NO_EXECUTE, taints, tolerates};
+use lab_api::taints::{NO_EXECUTE, taints, tolerates};
 
 /// In the list of controllers.
 pub(crate) const DEF: ControllerDef = ControllerDef {

@@ -58,6 +58,43 @@ pub(crate) struct Shared {
 struct Pods {
     by_uid: HashMap<String, Arc<Entry>>,
     by_sandbox: HashMap<SandboxId, String>,
+    /// The other way round; more than one where a dead sandbox has not been removed yet.
+    sandboxes: HashMap<String, Vec<SandboxId>>,
+}
+
+impl Pods {
+    fn own(&mut self, sandbox: &SandboxId, uid: &str) {
+        if self
+            .by_sandbox
+            .get(sandbox)
+            .is_some_and(|owner| owner == uid)
+        {
+            return;
+        }
+        self.disown(sandbox);
+        self.by_sandbox.insert(sandbox.clone(), uid.to_owned());
+        let owned = self.sandboxes.entry(uid.to_owned()).or_default();
+        owned.push(sandbox.clone());
+    }
+
+    fn disown(&mut self, sandbox: &SandboxId) {
+        let Some(uid) = self.by_sandbox.remove(sandbox) else {
+            return;
+        };
+        if let Some(owned) = self.sandboxes.get_mut(&uid) {
+            owned.retain(|other| other != sandbox);
+            if owned.is_empty() {
+                self.sandboxes.remove(&uid);
+            }
+        }
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.by_uid.remove(uid);
+        for sandbox in self.sandboxes.remove(uid).unwrap_or_default() {
+            self.by_sandbox.remove(&sandbox);
+        }
+    }
 }
 
 /// One pod of this agent.
@@ -354,29 +391,21 @@ impl Shared {
             timer.abort();
         }
         entry.verdicts.clear();
-        let mut pods = self.pods();
-        pods.by_uid.remove(&entry.uid);
-        pods.by_sandbox.retain(|_, uid| *uid != entry.uid);
+        self.pods().forget(&entry.uid);
     }
 
     /// Remembers which pod a sandbox belongs to, so that the engine's events find it.
     pub(crate) fn own(&self, sandbox: &SandboxId, uid: &str) {
-        self.pods()
-            .by_sandbox
-            .insert(sandbox.clone(), uid.to_owned());
+        self.pods().own(sandbox, uid);
     }
 
     /// Forgets a removed sandbox.
     pub(crate) fn disown(&self, sandbox: &SandboxId) {
-        self.pods().by_sandbox.remove(sandbox);
+        self.pods().disown(sandbox);
     }
 
     fn sandbox_of(&self, uid: &str) -> Option<SandboxId> {
-        self.pods()
-            .by_sandbox
-            .iter()
-            .find(|(_, owner)| *owner == uid)
-            .map(|(id, _)| id.clone())
+        self.pods().sandboxes.get(uid)?.last().cloned()
     }
 
     /// The entry of a pod by its name.

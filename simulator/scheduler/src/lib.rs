@@ -28,7 +28,6 @@ mod relist;
 mod run;
 mod schedule;
 mod snapshot;
-mod tolerations;
 mod watched;
 
 pub use node::{Node, Usage};

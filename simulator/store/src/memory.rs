@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::batch::Write;
-use crate::history::History;
+use crate::history::{History, Reader};
 use crate::{Change, Compacted, Entry, Event, Page, Revision};
 
 /// The state behind one lock, so that a list and its revision are one consistent view.
@@ -161,15 +161,15 @@ impl Memory {
         &self,
         collection: &str,
         revision: Revision,
-    ) -> Result<watch::Receiver<Revision>, Compacted> {
+    ) -> Result<(watch::Receiver<Revision>, Reader), Compacted> {
         let mut state = self.write();
         if revision > state.revision {
             let oldest = state.revision;
             return Err(Compacted { oldest });
         }
         let collection = state.collection(&Arc::from(collection));
-        collection.history.reaches(revision)?;
-        Ok(collection.signal.subscribe())
+        let reader = collection.history.open(revision)?;
+        Ok((collection.signal.subscribe(), reader))
     }
 
     /// Appends up to `limit` of the events of `collection` after `revision` to `into`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::history::Reader;
 use crate::memory::Memory;
 use crate::{Compacted, Event, Revision};
 
@@ -14,15 +15,15 @@ const READ_AHEAD: usize = 64;
 
 /// The events of one collection after a revision, in order, none lost, none twice.
 ///
-/// A watch holds no place in the history: one that is read too slowly gets [`Compacted`], and
-/// then for ever, while writers are never held up. It keeps the store's memory alive but not
+/// A watch that is read too slowly holds its place in the history within bounds; then it gets
+/// [`Compacted`], and from then on for ever, while writers are never held up. It keeps the store's memory alive but not
 /// its file; once the store is closed no event comes any more.
 #[derive(Debug)]
 pub struct Watch {
     memory: Arc<Memory>,
     collection: Arc<str>,
     /// Everything up to here was delivered or lies in `ahead`.
-    position: Revision,
+    reader: Reader,
     ahead: VecDeque<Arc<Event>>,
     signal: watch::Receiver<Revision>,
 }
@@ -33,11 +34,11 @@ impl Watch {
         collection: &str,
         after: Revision,
     ) -> Result<Self, Compacted> {
-        let signal = memory.subscribe(collection, after)?;
+        let (signal, reader) = memory.subscribe(collection, after)?;
         Ok(Self {
             memory,
             collection: Arc::from(collection),
-            position: after,
+            reader,
             ahead: VecDeque::new(),
             signal,
         })
@@ -68,12 +69,12 @@ impl Watch {
             self.signal.mark_unchanged();
             self.memory.read_events(
                 &self.collection,
-                self.position,
+                self.reader.position(),
                 READ_AHEAD,
                 &mut self.ahead,
             )?;
             if let Some(last) = self.ahead.back() {
-                self.position = last.revision;
+                self.reader.advance(last.revision);
             }
         }
         Ok(self.ahead.pop_front())

@@ -28,6 +28,11 @@ impl Lab {
         })
     }
 
+    /// The cluster's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The executable.
     pub(crate) fn program(&self) -> &Path {
         &self.program

@@ -395,6 +395,7 @@ pub fn run_from_env() -> anyhow::Result<()> {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube=warn")),
         )
         .init();
+    crate::process::register()?;
     // A session of its own: the terminal's Ctrl-C and hang-up are not for the cluster.
     let _ = rustix::process::setsid();
     let _ = rustls::crypto::ring::default_provider().install_default();

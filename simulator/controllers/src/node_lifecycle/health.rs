@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lab_api::names::{TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE};
 use tokio::time::Instant;
 
-use crate::taints::{NO_EXECUTE, NO_SCHEDULE, taints};
+use lab_api::taints::{NO_EXECUTE, NO_SCHEDULE, taints};
 
 /// Conditions that only the node's agent can know.
 const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];

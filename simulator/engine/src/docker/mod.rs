@@ -9,8 +9,9 @@
 //! finds everything again by one listing. What is kept in memory is only the sandboxes that
 //! have no container yet.
 //!
-//! Pods get no privileges: all capabilities dropped, no-new-privileges, limits on processes,
-//! nothing mounted from the host, no published ports. It is a lab, not a security boundary.
+//! Pods get no privileges: capabilities dropped but for the few that ordinary images need,
+//! no-new-privileges, limits on processes, nothing mounted from the host, no published ports. It
+//! is a lab, not a security boundary.
 //!
 //! Start reading at [`DockerEngine`]; what a container is made from is decided in `spec`.
 

@@ -189,11 +189,26 @@ impl Attach for ContainerCreateBody {
     }
 }
 
+/// What a container may still do as root: what the usual images do before they become somebody
+/// else (give files to their user, listen on port 80). A part of what Pod Security's "baseline"
+/// allows; nothing that reaches the machine or its network.
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline>
+const CAPABILITIES: [&str; 7] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+];
+
 /// What holds for every container of a pod, whatever its author wrote.
 fn confined(config: &DockerConfig) -> HostConfig {
     HostConfig {
         pid_mode: Some(format!("container:{}", config.node_container)),
         cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         pids_limit: Some(PIDS_LIMIT),
         log_config: Some(HostConfigLogConfig {

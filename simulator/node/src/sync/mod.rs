@@ -17,7 +17,7 @@ use lab_api::objects::object_reference;
 use lab_api::pods;
 use lab_engine::{ContainerId, ContainerState, Engine, EngineError, SandboxId, SandboxStatus};
 use lab_events::Recorder;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::agent::{Entry, Shared};
 use crate::config::NodeSpec;
@@ -59,9 +59,10 @@ pub(crate) struct PodMemory {
     exhausted: u64,
 }
 
-/// The status written last, and the revision of that write.
+/// The status written last, as its fingerprint, and the revision of that write. Statuses are
+/// kilobytes, and an agent may have a hundred thousand pods.
 struct Reported {
-    status: Value,
+    fingerprint: u64,
     revision: u64,
 }
 

@@ -1,8 +1,9 @@
 //! What is said of a pod: ends counted, waits explained, the status written.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use lab_api::pods::pod_condition;
@@ -142,6 +143,46 @@ impl Pass<'_> {
         memory: &mut PodMemory,
         sandbox: Option<&SandboxStatus>,
     ) -> Result<(), PassError> {
+        // Before the status is made: of the many that may wait here, none holds one meanwhile.
+        let _turn = self.shared.writes.acquire().await;
+        let status = self.status(memory, sandbox);
+        let Ok(status) = serde_json::to_value(&status) else {
+            return Ok(());
+        };
+        let fingerprint = fingerprint(&status);
+        if let Some(reported) = &memory.reported
+            && reported.fingerprint == fingerprint
+            && !overruled(self.pod, reported.revision, &status)
+        {
+            return Ok(());
+        }
+        if self.shared.is_cut_off(self.pod) {
+            return Err(PassError::CutOff);
+        }
+        let patch = json!({"metadata": {"uid": self.entry.uid}, "status": with_nulls(status)});
+        let written = self
+            .api()
+            .patch_status(
+                &self.pod.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await;
+        match written {
+            Ok(pod) => {
+                memory.reported = Some(Reported {
+                    fingerprint,
+                    revision: revision(&pod),
+                })
+            }
+            // Gone, or replaced by a namesake: the watch will say.
+            Err(kube::Error::Api(refused)) if refused.code == 404 || refused.code == 409 => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn status(&self, memory: &PodMemory, sandbox: Option<&SandboxStatus>) -> PodStatus {
         let runtime = self.engine().runtime_version();
         let verdicts = &self.entry.verdicts;
         let observed = Observed {
@@ -160,48 +201,13 @@ impl Pass<'_> {
             runtime: &runtime,
             now: self.now(),
         };
-        let status = pod_status(&observed);
-        let Ok(status) = serde_json::to_value(&status) else {
-            return Ok(());
-        };
-        let reported = memory.reported.as_ref();
-        let known = reported.is_some_and(|reported| same_but_for_times(&reported.status, &status));
-        let overruled = reported.is_some_and(|reported| overruled(self.pod, reported, &status));
-        if known && !overruled {
-            return Ok(());
-        }
-        if self.shared.is_cut_off(self.pod) {
-            return Err(PassError::CutOff);
-        }
-        let patch =
-            json!({"metadata": {"uid": self.entry.uid}, "status": with_nulls(status.clone())});
-        let _turn = self.shared.writes.acquire().await;
-        let written = self
-            .api()
-            .patch_status(
-                &self.pod.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(patch),
-            )
-            .await;
-        match written {
-            Ok(pod) => {
-                memory.reported = Some(Reported {
-                    status,
-                    revision: revision(&pod),
-                })
-            }
-            // Gone, or replaced by a namesake: the watch will say.
-            Err(kube::Error::Api(refused)) if refused.code == 404 || refused.code == 409 => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
+        pod_status(&observed)
     }
 }
 
 /// True where somebody else wrote another readiness after our last write: the control plane takes
 /// pods of a silent node for not ready, and does not take that back when the node returns.
-fn overruled(pod: &Pod, reported: &Reported, status: &Value) -> bool {
+fn overruled(pod: &Pod, reported: u64, status: &Value) -> bool {
     let ours = status["conditions"]
         .as_array()
         .into_iter()
@@ -209,7 +215,7 @@ fn overruled(pod: &Pod, reported: &Reported, status: &Value) -> bool {
         .find(|condition| condition["type"] == "Ready")
         .and_then(|condition| condition["status"].as_str());
     let theirs = pod_condition(pod, "Ready").map(|condition| condition.status.as_str());
-    revision(pod) > reported.revision && theirs.is_some() && theirs != ours
+    revision(pod) > reported && theirs.is_some() && theirs != ours
 }
 
 /// Revisions of this API server are numbers that grow.
@@ -229,22 +235,31 @@ fn with_nulls(mut status: Value) -> Value {
     status
 }
 
-/// Equal but for the moments at which conditions changed: those of unchanged conditions are kept
-/// from the pod as last seen, which may lag behind.
-fn same_but_for_times(one: &Value, two: &Value) -> bool {
-    fn strip(status: &Value) -> Value {
-        let mut status = status.clone();
-        for condition in status["conditions"].as_array_mut().into_iter().flatten() {
-            if let Some(condition) = condition.as_object_mut() {
-                condition.remove("lastTransitionTime");
+/// Tells statuses apart by all but the moments at which conditions changed: those of unchanged
+/// conditions are kept from the pod as last seen, which may lag behind.
+fn fingerprint(status: &Value) -> u64 {
+    fn feed(value: &Value, hasher: &mut DefaultHasher) {
+        match value {
+            Value::Object(fields) => {
+                let timeless = |key: &str| !matches!(key, "lastTransitionTime" | "startTime");
+                for (key, value) in fields.iter().filter(|(key, _)| timeless(key)) {
+                    key.hash(hasher);
+                    feed(value, hasher);
+                }
+                "}".hash(hasher);
+            }
+            Value::Array(items) => {
+                items.iter().for_each(|item| feed(item, hasher));
+                "]".hash(hasher);
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                value.hash(hasher);
             }
         }
-        if let Some(status) = status.as_object_mut() {
-            status.remove("startTime");
-        }
-        status
     }
-    strip(one) == strip(two)
+    let mut hasher = DefaultHasher::new();
+    feed(status, &mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -262,16 +277,33 @@ mod tests {
     #[track_caller]
     fn case(pod: &Pod, expected: bool) {
         let status = json!({"conditions": [{"type": "Ready", "status": "True"}]});
-        let reported = Reported {
-            status: status.clone(),
-            revision: 10,
-        };
-        assert_eq!(overruled(pod, &reported, &status), expected);
+        assert_eq!(overruled(pod, 10, &status), expected);
     }
 
     #[test]
     fn a_readiness_that_was_taken_away_is_given_back() {
         case(&pod("11", "False"), true);
+    }
+
+    #[test]
+    fn statuses_differ_in_everything_but_the_moments_of_change() {
+        let status = |ready: &str, at: &str| {
+            json!({"startTime": at, "conditions": [
+                {"type": "Ready", "status": ready, "lastTransitionTime": at}]})
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z");
+        assert_eq!(
+            fingerprint(&status("True", early)),
+            fingerprint(&status("True", late))
+        );
+        assert_ne!(
+            fingerprint(&status("True", early)),
+            fingerprint(&status("False", early))
+        );
+        assert_ne!(
+            fingerprint(&json!([["a"], "b"])),
+            fingerprint(&json!([["a", "b"]]))
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use lab_api::names::TAINT_UNSCHEDULABLE;
 
 use super::{Plugin, PluginDef, object};
-use crate::tolerations::tolerates_no_schedule;
 use crate::{PodInfo, Snapshot};
+use lab_api::taints::tolerates_no_schedule;
 
 pub(super) const DEF: PluginDef = PluginDef {
     name: "NodeUnschedulable",

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{Taint, TopologySpreadConstraint};
 use lab_api::selector::Selector;
 
 use super::{Plugin, PluginDef, Scale, node_affinity, object};
-use crate::tolerations::tolerated;
 use crate::{Node, PodInfo, Snapshot};
+use lab_api::taints::tolerated;
 
 pub(super) const DEF: PluginDef = PluginDef {
     name: "PodTopologySpread",

@@ -1,8 +1,8 @@
 //! Taints keep away pods that do not tolerate them; a soft taint only puts them off.
 
 use super::{Plugin, PluginDef, Scale};
-use crate::tolerations::tolerated;
 use crate::{Node, PodInfo, Snapshot};
+use lab_api::taints::tolerated;
 
 pub(super) const DEF: PluginDef = PluginDef {
     name: "TaintToleration",

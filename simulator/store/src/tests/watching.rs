@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{delete, put};
-use crate::history::{MIN_BYTES, MIN_EVENTS};
+use crate::history::{MAX_UNREAD_BYTES, MAX_UNREAD_EVENTS, MIN_BYTES, MIN_EVENTS};
 use crate::{Change, Compacted, Precondition, Revision, Store};
 
 /// What a watch after `after` has to say now.
@@ -110,25 +110,61 @@ async fn a_waiting_watch_sees_every_durable_write_in_order() {
 }
 
 #[tokio::test]
-async fn a_watch_that_falls_behind_is_told_so() {
+async fn a_revision_that_is_too_old_is_told_so() {
+    let store = Store::in_memory();
+    for _ in 0..=MIN_EVENTS {
+        put(&store, "a").await;
+    }
+    let late = store.watch("pods", 0).map(|_| ());
+    assert_eq!(late, Err(Compacted { oldest: 1 }));
+    assert_eq!(replay(&store, "pods", 1).len(), MIN_EVENTS);
+}
+
+#[tokio::test]
+async fn an_open_watch_keeps_what_it_has_not_read() {
     let store = Store::in_memory();
     let mut watch = store.watch("pods", 0).unwrap();
-    for _ in 0..=MIN_EVENTS {
+    for _ in 0..MIN_EVENTS + 10 {
+        put(&store, "a").await;
+    }
+    for revision in 1..=10 {
+        assert_eq!(watch.next().await.unwrap().revision, revision);
+    }
+    drop(watch);
+    put(&store, "a").await;
+    let late = store.watch("pods", 10).map(|_| ());
+    assert_eq!(late, Err(Compacted { oldest: 11 }));
+}
+
+#[tokio::test]
+async fn a_watch_that_is_never_read_is_given_up() {
+    let store = Store::in_memory();
+    let mut watch = store.watch("pods", 0).unwrap();
+    for _ in 0..=MIN_EVENTS + MAX_UNREAD_EVENTS {
         put(&store, "a").await;
     }
     assert_eq!(watch.next().await, Err(Compacted { oldest: 1 }));
     assert_eq!(watch.next().await, Err(Compacted { oldest: 1 }));
-    assert_eq!(replay(&store, "pods", 1).len(), MIN_EVENTS);
 }
 
 #[tokio::test]
 async fn large_values_shorten_the_history() {
     let store = Store::in_memory();
-    let mut watch = store.watch("pods", 0).unwrap();
+    let large = |bytes: usize| {
+        let store = store.clone();
+        async move {
+            let encode = move |_| Bytes::from(vec![b'x'; bytes]);
+            let put = store.put("pods", "a", Precondition::None, encode);
+            put.await.unwrap();
+        }
+    };
     for _ in 0..9 {
-        let encode = |_| Bytes::from(vec![b'x'; MIN_BYTES / 8]);
-        let put = store.put("pods", "a", Precondition::None, encode);
-        put.await.unwrap();
+        large(MIN_BYTES / 8).await;
+    }
+    assert!(store.watch("pods", 0).is_err());
+    let mut watch = store.watch("pods", 9).unwrap();
+    for _ in 0..9 {
+        large(MAX_UNREAD_BYTES / 8).await;
     }
     assert!(watch.next().await.is_err());
 }
