@@ -19,15 +19,17 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
     let Addresses {
         production,
         test,
+        https,
         registry,
         metrics,
-        ..
+        api: _,
     } = Addresses::of(&record);
     let variables = [
         ("KUBECONFIG", path.display().to_string()),
         ("DEVOPS_LAB_CLUSTER", name.clone()),
         ("DEVOPS_LAB_PRODUCTION", production),
         ("DEVOPS_LAB_TEST", test),
+        ("DEVOPS_LAB_HTTPS", https),
         ("DEVOPS_LAB_REGISTRY", registry),
     ];
     let metrics = metrics.map(|address| ("DEVOPS_LAB_METRICS", address));

@@ -113,6 +113,7 @@ pub(super) fn addresses(record: &Record) -> Addresses {
         api: _,
         production,
         test,
+        https: _,
         registry,
         metrics: _,
     } = status::Addresses::of(record);

@@ -150,6 +150,7 @@ fn print(report: &StartReport) {
         api,
         production,
         test,
+        https: _,
         registry,
         metrics,
     } = Addresses::of(record);

@@ -126,6 +126,7 @@ fn print(status: &Status) {
         api,
         production,
         test,
+        https: _,
         registry,
         metrics,
     } = addresses;

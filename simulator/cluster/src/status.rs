@@ -65,6 +65,8 @@ pub struct Addresses {
     pub production: String,
     /// The load balancer's test listener.
     pub test: String,
+    /// Where an HTTPS listener of a Gateway is reached; nothing answers before somebody makes one.
+    pub https: String,
     /// The image registry, as image references name it.
     pub registry: String,
     /// The metrics: Prometheus' HTTP API and a small page. None for a cluster that an older
@@ -97,6 +99,7 @@ impl Addresses {
             api: format!("https://127.0.0.1:{}", ports.api),
             production: format!("http://127.0.0.1:{}", ports.production),
             test: format!("http://127.0.0.1:{}", ports.test),
+            https: format!("https://127.0.0.1:{}", ports.https),
             registry: format!("localhost:{}", ports.registry),
             metrics: ports.metrics.map(|port| format!("http://127.0.0.1:{port}")),
         }
