@@ -218,8 +218,10 @@ async fn a_watch_that_falls_behind_ends_with_an_error_event() {
     let created = api.created(CONFIGMAPS, &config_map("a")).await;
     let mut events = api.watch(&format!("{CONFIGMAPS}?watch=true")).await;
     assert_eq!(events.brief().await, brief("ADDED", "a"));
-    for _ in 0..10_000 {
-        let bytes = bytes::Bytes::from(created.to_string());
+    // More than is kept for an open watch, quickly reached with long objects.
+    let long = bytes::Bytes::from(created.to_string() + &" ".repeat(1 << 20));
+    for _ in 0..80 {
+        let bytes = long.clone();
         let written = api.store.put(
             "configmaps",
             "default/a",
