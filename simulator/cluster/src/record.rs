@@ -456,12 +456,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_record_of_before_there_were_metrics_is_still_read() {
+    fn a_record_of_before_there_were_metrics_and_https_is_still_read() {
         let mut old = serde_json::to_value(sample("lab")).unwrap();
-        old["ports"].as_object_mut().unwrap().remove("metrics");
+        let ports = old["ports"].as_object_mut().unwrap();
+        ports.remove("metrics");
+        ports.remove("https");
         let record: Record = serde_json::from_value(old).unwrap();
-        assert_eq!(record.ports.metrics, None);
-        assert_eq!(record.ports.api, 6443);
-        assert_eq!(record.ports.all().len(), 4);
+        let ports: Vec<u16> = record.ports.all().iter().map(|(_, port)| *port).collect();
+        assert_eq!(ports, [6443, 8080, 8081, 8443, 5001]);
     }
 }
