@@ -7,7 +7,7 @@
 //! (`roles::registry`). Everything that was injected is written down in `faults.json` of the
 //! cluster's directory, with what is needed to undo it, before a command reports it.
 //!
-//! Start reading at [`FaultDef`] and [`inject`], then [`node_kill`] for the shape of one fault,
+//! Start reading at [`FaultDef`] and [`inject`], then `node_kill` for the shape of one fault,
 //! and [`watch`] for how a recovery is observed.
 
 mod certificate_expire;
