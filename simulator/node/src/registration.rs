@@ -17,6 +17,7 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lab_api::names;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::agent::Shared;
 use crate::config::NodeSpec;
@@ -27,7 +28,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: i32 = 40;
 /// Pause after a failed registration.
 const RETRY: Duration = Duration::from_millis(200);
-/// Registrations under way at once.
+/// Registrations, or renewals, under way at once.
 const CONCURRENT: usize = 16;
 
 /// Registers the nodes, then renews their leases until the stop signal.
@@ -40,21 +41,37 @@ pub(crate) async fn run(shared: Arc<Shared>, port: Option<u16>) {
         () = register => {}
         () = shared.stop.cancelled() => return,
     }
-    // With many nodes the renewals are spread over the interval.
-    let turns = u32::try_from(nodes.len().max(1)).unwrap_or(u32::MAX);
+    tokio::select! {
+        () = renew_all(&shared, port) => {}
+        () = shared.stop.cancelled() => {}
+    }
+}
+
+/// Renews the leases for ever. With many nodes the renewals are spread over the interval; and as
+/// an API that is busy takes its time, several are under way at once, or the last nodes of a
+/// thousand would be taken for dead while the first are renewed.
+async fn renew_all(shared: &Shared, port: Option<u16>) {
+    use futures::StreamExt;
+    let nodes = &shared.config.nodes;
+    let every = shared.context.scale(RENEW_EVERY);
+    let gap = every / u32::try_from(nodes.len().max(1)).unwrap_or(u32::MAX);
     loop {
-        for node in &nodes {
-            tokio::select! {
-                () = tokio::time::sleep(shared.context.scale(RENEW_EVERY) / turns) => {}
-                () = shared.stop.cancelled() => return,
-            }
-            if shared.faults.is_cut_off(&node.name) {
-                continue;
-            }
-            if let Err(error) = heartbeat(&shared, node, port).await {
-                tracing::debug!(node = node.name, %error, "heartbeat not written");
-            }
-        }
+        let mut due = Instant::now();
+        let turns = nodes.iter().map(|node| {
+            due += gap;
+            (node, due)
+        });
+        futures::stream::iter(turns)
+            .for_each_concurrent(CONCURRENT, async |(node, due)| {
+                tokio::time::sleep_until(due).await;
+                if shared.faults.is_cut_off(&node.name) {
+                    return;
+                }
+                if let Err(error) = heartbeat(shared, node, port).await {
+                    tracing::debug!(node = node.name, %error, "heartbeat not written");
+                }
+            })
+            .await;
     }
 }
 
