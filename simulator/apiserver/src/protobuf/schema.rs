@@ -80,6 +80,8 @@ pub(super) fn message(api_version: &str, kind: &str) -> Option<&'static Message>
         ("apps/v1", "Deployment") => &DEPLOYMENT,
         ("autoscaling/v1", "HorizontalPodAutoscaler") => &AUTOSCALER_V1,
         ("autoscaling/v2", "HorizontalPodAutoscaler") => &AUTOSCALER_V2,
+        ("batch/v1", "Job") => &JOB,
+        ("networking.k8s.io/v1", "Ingress") => &INGRESS,
         _ => return None,
     };
     Some(message)
@@ -275,6 +277,81 @@ static DEPLOYMENT_SPEC: Message = Message(&[
     field(7, "paused", Flag),
     field(9, "progressDeadlineSeconds", OptionalNumber),
 ]);
+
+static JOB: Message = Message(&[
+    field(1, "metadata", One(&OBJECT_META)),
+    field(
+        2,
+        "spec",
+        One(&Message(&[
+            field(1, "parallelism", OptionalNumber),
+            field(2, "completions", OptionalNumber),
+            field(3, "activeDeadlineSeconds", OptionalNumber),
+            field(6, "template", One(&POD)),
+            field(7, "backoffLimit", OptionalNumber),
+            field(8, "ttlSecondsAfterFinished", OptionalNumber),
+            field(10, "suspend", OptionalFlag),
+        ])),
+    ),
+]);
+
+static INGRESS: Message = Message(&[
+    field(1, "metadata", One(&OBJECT_META)),
+    field(
+        2,
+        "spec",
+        One(&Message(&[
+            field(1, "defaultBackend", One(&INGRESS_BACKEND)),
+            field(
+                2,
+                "tls",
+                Many(&Message(&[
+                    field(1, "hosts", Texts),
+                    field(2, "secretName", Text),
+                ])),
+            ),
+            field(
+                3,
+                "rules",
+                Many(&Message(&[
+                    field(1, "host", Text),
+                    field(2, "", One(&INGRESS_RULE)),
+                ])),
+            ),
+            field(4, "ingressClassName", Text),
+        ])),
+    ),
+]);
+
+static INGRESS_RULE: Message = Message(&[field(
+    1,
+    "http",
+    One(&Message(&[field(
+        1,
+        "paths",
+        Many(&Message(&[
+            field(1, "path", Text),
+            field(2, "backend", One(&INGRESS_BACKEND)),
+            field(3, "pathType", Text),
+        ])),
+    )])),
+)]);
+
+static INGRESS_BACKEND: Message = Message(&[field(
+    4,
+    "service",
+    One(&Message(&[
+        field(1, "name", Text),
+        field(
+            2,
+            "port",
+            One(&Message(&[
+                field(1, "name", Text),
+                field(2, "number", Number),
+            ])),
+        ),
+    ])),
+)]);
 
 /// A pod and a pod template have the same first two fields.
 static POD: Message = Message(&[

@@ -201,7 +201,7 @@ async fn tour(kubectl: &Kubectl<'_>) {
 
 /// These commands send protobuf.
 async fn creations(kubectl: &Kubectl<'_>) {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["namespace", "lab"], "namespace/lab created"),
         (
             &[
@@ -223,6 +223,11 @@ async fn creations(kubectl: &Kubectl<'_>) {
         (
             &["secret", "generic", "key", "--from-literal=password=s3cret"],
             "secret/key created",
+        ),
+        (&["job", "once", "--image=x"], "job.batch/once created"),
+        (
+            &["ingress", "web", "--rule=a.example/*=web:80,tls=key"],
+            "ingress.networking.k8s.io/web created",
         ),
         (&["serviceaccount", "robot"], "serviceaccount/robot created"),
         (
@@ -271,6 +276,16 @@ async fn creations(kubectl: &Kubectl<'_>) {
             "svc/door",
             "{.spec.ports[0].nodePort} {.spec.ports[0].targetPort}",
             "30080 http",
+        ),
+        (
+            "job/once",
+            "{.spec.template.spec.containers[0].image} {.spec.template.spec.restartPolicy}",
+            "x Never",
+        ),
+        (
+            "ingress/web",
+            "{.spec.rules[0].host} {.spec.rules[0].http.paths[0].path} {.spec.rules[0].http.paths[0].pathType} {.spec.rules[0].http.paths[0].backend.service.name}:{.spec.rules[0].http.paths[0].backend.service.port.number} {.spec.tls[0].secretName}",
+            "a.example / Prefix web:80 key",
         ),
     ];
     for (object, path, expected) in reads {
