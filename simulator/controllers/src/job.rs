@@ -16,15 +16,14 @@ use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
-use lab_api::objects::{controller_of, controller_reference, object_reference};
+use lab_api::objects::{controller_of, object_reference};
 use lab_events::Recorder;
 
 use crate::ControllerDef;
 use crate::patch::{merge_status, status_change};
-use crate::pods::{Phase, PodRecord};
+use crate::pods::{Phase, PodRecord, from_template};
 use crate::runner::{During, Error, Index, Key, Next, OwnWrites, Queue, work};
 use crate::shared::Shared;
 
@@ -293,24 +292,6 @@ fn count(job: &Job, pods: &[Arc<PodRecord>]) -> Counts {
 }
 
 fn pod_from_template(job: &Job) -> Pod {
-    let template = job
-        .spec
-        .as_ref()
-        .map(|spec| spec.template.clone())
-        .unwrap_or_default();
-    let wanted = template.metadata.unwrap_or_default();
-    let name = job.metadata.name.as_deref().unwrap_or_default();
-    Pod {
-        metadata: ObjectMeta {
-            generate_name: Some(format!("{name}-")),
-            namespace: job.metadata.namespace.clone(),
-            labels: wanted.labels,
-            annotations: wanted.annotations,
-            finalizers: wanted.finalizers,
-            owner_references: Some(vec![controller_reference(job)]),
-            ..ObjectMeta::default()
-        },
-        spec: template.spec,
-        status: None,
-    }
+    let template = job.spec.as_ref().map(|spec| spec.template.clone());
+    from_template(job, template.unwrap_or_default())
 }

@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Toleration};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, PodTemplateSpec, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use lab_api::names;
+use lab_api::objects::controller_reference;
 
 use crate::runner::{Cached, Index};
 
@@ -62,6 +64,28 @@ pub(crate) struct PodRecord {
     pub hostname: Option<String>,
     /// `spec.subdomain`.
     pub subdomain: Option<String>,
+}
+
+/// A new pod from the template of its owner, which controls it; the server adds to its name.
+pub(crate) fn from_template<K>(owner: &K, template: PodTemplateSpec) -> Pod
+where
+    K: Resource<DynamicType = ()>,
+{
+    let wanted = template.metadata.unwrap_or_default();
+    let name = owner.meta().name.as_deref().unwrap_or_default();
+    Pod {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{name}-")),
+            namespace: owner.meta().namespace.clone(),
+            labels: wanted.labels,
+            annotations: wanted.annotations,
+            finalizers: wanted.finalizers,
+            owner_references: Some(vec![controller_reference(owner)]),
+            ..ObjectMeta::default()
+        },
+        spec: template.spec,
+        status: None,
+    }
 }
 
 /// A pod's Ready condition.

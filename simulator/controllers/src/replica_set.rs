@@ -12,7 +12,6 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use lab_api::objects::{controller_of, controller_reference, object_reference};
@@ -22,7 +21,7 @@ use lab_events::Recorder;
 use crate::ControllerDef;
 use crate::claim::{Claims, claims, selects, workload_selector};
 use crate::patch::{merge_status, status_change};
-use crate::pods::PodRecord;
+use crate::pods::{PodRecord, from_template};
 use crate::runner::{During, Error, Index, Key, Next, OwnWrites, Queue, work};
 use crate::shared::Shared;
 
@@ -340,26 +339,9 @@ impl Controller {
 }
 
 fn pod_from_template(replica_set: &ReplicaSet) -> Pod {
-    let template = replica_set
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.clone())
-        .unwrap_or_default();
-    let wanted = template.metadata.unwrap_or_default();
-    let name = replica_set.metadata.name.as_deref().unwrap_or_default();
-    Pod {
-        metadata: ObjectMeta {
-            generate_name: Some(format!("{name}-")),
-            namespace: replica_set.metadata.namespace.clone(),
-            labels: wanted.labels,
-            annotations: wanted.annotations,
-            finalizers: wanted.finalizers,
-            owner_references: Some(vec![controller_reference(replica_set)]),
-            ..ObjectMeta::default()
-        },
-        spec: template.spec,
-        status: None,
-    }
+    let spec = replica_set.spec.as_ref();
+    let template = spec.and_then(|spec| spec.template.clone());
+    from_template(replica_set, template.unwrap_or_default())
 }
 
 /// `minReadySeconds`. Not scaled: the application's author wrote it.
