@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use console::{Style, measure_text_width, style};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 /// Writes lines to standard output; a closed pipe (`| head`) ends the output in silence.
@@ -101,4 +103,10 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     for row in rows {
         print(row, &Style::new());
     }
+}
+/// `14:03:07`, where the user is.
+pub(crate) fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system())
+        .strftime("%H:%M:%S")
+        .to_string()
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use jiff::Timestamp;
 use lab_cluster::faults::watch::{Ended, Sight, recovery};
 use lab_cluster::faults::{self, ALL, FaultDef, Injection, Ledger, Request, Stage};
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::cli::{
     ClusterArgs, FaultCommand, FaultHealArgs, FaultInjectArgs, FaultListArgs, FaultStatusArgs,
     FaultWatchArgs, Format, OutputArgs,
 };
-use crate::output::{blank, faint, good, json, line, strong, table, warn};
+use crate::output::{blank, clock, faint, good, json, line, strong, table, warn};
 
 /// The word that draws a fault by chance.
 const RANDOM: &str = "random";
@@ -78,7 +79,7 @@ fn list(args: &FaultListArgs) -> anyhow::Result<()> {
 #[serde(rename_all = "camelCase")]
 struct Shown<'a> {
     id: u32,
-    at: String,
+    at: Timestamp,
     hidden: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<&'a str>,
@@ -95,7 +96,7 @@ impl<'a> Shown<'a> {
         let named = |text: &'a String| (reveal || !injection.hidden).then_some(text.as_str());
         Self {
             id: injection.id,
-            at: injection.at.to_string(),
+            at: injection.at,
             hidden: injection.hidden,
             fault: named(&injection.fault),
             target: named(&injection.target),
@@ -123,7 +124,7 @@ fn status(args: &FaultStatusArgs) -> anyhow::Result<()> {
                     entry.id.to_string(),
                     entry.fault.unwrap_or("(hidden)").to_owned(),
                     entry.target.unwrap_or("?").to_owned(),
-                    entry.at.clone(),
+                    clock(entry.at),
                     entry.did.unwrap_or("find out, or --reveal").to_owned(),
                 ]
             };

@@ -6,7 +6,7 @@ use lab_traffic::{Ending, Failure, Plan, Statuses, Summary, VersionShare};
 use serde::Serialize;
 
 use crate::cli::Format;
-use crate::output::{bad, blank, faint, good, json, line, strong, table, warn};
+use crate::output::{bad, blank, clock, faint, good, json, line, strong, table, warn};
 
 /// Pods listed: more than a class deploys of one application.
 const PODS: usize = 10;
@@ -320,13 +320,6 @@ pub(super) fn counted(count: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// `14:03:07`, where the user is.
-pub(super) fn clock(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system())
-        .strftime("%H:%M:%S")
-        .to_string()
 }
 
 /// `14:03:07.250`.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lab_traffic::{Entry, Failure, Second, Summary};
 
-use super::report::{clock, counted, exact_clock, name, percent, span};
-use crate::output::{bad, faint, good, strong, warn};
+use super::report::{counted, exact_clock, name, percent, span};
+use crate::output::{bad, clock, faint, good, strong, warn};
 
 /// Seconds kept for the curves: as many as the widest terminal has room for.
 const SECONDS: usize = 240;
