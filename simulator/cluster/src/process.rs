@@ -292,7 +292,8 @@ pub(crate) fn last_words(dir: &ClusterDir, name: &str) -> String {
 
 /// Ends the process of a pid file with TERM, at last with KILL, and removes the file.
 pub(crate) async fn end_process(path: &Path) -> anyhow::Result<()> {
-    if let Some(identity) = Identity::read(path) {
+    // One that is dying already is waited for too: it holds its ports and files until it is gone.
+    if let Some(identity) = Identity::load(path) {
         identity.signal(Signal::TERM);
         let deadline = Instant::now() + STOP_LIMIT;
         while identity.life() != Life::Gone {
