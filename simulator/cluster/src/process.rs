@@ -408,12 +408,15 @@ impl Stat {
         // the last one; the first behind it is number 3 of the manual.
         let fields: Vec<_> = text.get(text.rfind(')')? + 2..)?.split(' ').collect();
         let number = |field: usize| fields.get(field - 3)?.trim_end().parse::<u64>().ok();
-        if fields.first() == Some(&"Z") {
+        // The first thread of a killed process may be a zombie while others still hold its
+        // sockets and files.
+        let zombie = fields.first() == Some(&"Z");
+        if zombie && number(20)? <= 1 {
             return None;
         }
         Some(Self {
             started: number(22)?,
-            ending: number(9)? & EXITING != 0 || number(31)? & KILLED != 0,
+            ending: zombie || number(9)? & EXITING != 0 || number(31)? & KILLED != 0,
         })
     }
 }
@@ -603,9 +606,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn case(state: &str, flags: u64, pending: u64, expected: Option<bool>) {
+    fn case(state: &str, threads: u64, flags: u64, pending: u64, expected: Option<bool>) {
         let before = "1 2 2 0 -1";
-        let between = "0 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1 1 1 1 1 1";
+        let between = format!("0 0 0 0 0 0 0 0 20 0 {threads} 0 4711 1 1 1 1 1 1 1 1");
         let text =
             format!("7 (a (odd) name) {state} {before} {flags} {between} {pending} 0 0 0 0\n");
         let stat = Stat::parse(&text);
@@ -615,11 +618,12 @@ mod tests {
 
     #[test]
     fn a_process_that_was_killed_does_not_count_as_running() {
-        case("S", 0x40_0000, 0, Some(false));
-        case("R", 0x40_0000, 1 << 8, Some(true));
-        case("D", 0x40_0004, 0, Some(true));
-        case("S", 0x40_0000, 1 << 14, Some(false));
-        case("Z", 0x40_000c, 0, None);
+        case("S", 9, 0x40_0000, 0, Some(false));
+        case("R", 9, 0x40_0000, 1 << 8, Some(true));
+        case("D", 9, 0x40_0004, 0, Some(true));
+        case("S", 9, 0x40_0000, 1 << 14, Some(false));
+        case("Z", 2, 0x40_000c, 0, Some(true));
+        case("Z", 1, 0x40_000c, 0, None);
     }
 
     #[test]
