@@ -12,12 +12,14 @@ use serde::Deserialize;
 pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-api", &[]),
     ("lab-apiserver", &["lab-api", "lab-context", "lab-store"]),
-    ("lab-checks", &["lab-api"]),
+    ("lab-checks", &["lab-api", "lab-ci", "lab-traffic"]),
+    ("lab-ci", &[]),
     (
         "lab-cli",
         &[
             "lab-api",
             "lab-checks",
+            "lab-ci",
             "lab-cluster",
             "lab-image",
             "lab-runtime",
@@ -96,6 +98,10 @@ pub(crate) const NEVER_SEES: &[(&str, &[&str])] = &[
     ("lab-image", &["kube", "k8s-openapi", "bollard", "axum"]),
     ("lab-cluster", &["clap"]),
     ("lab-checks", &["bollard", "rusqlite", "axum"]),
+    (
+        "lab-ci",
+        &["kube", "k8s-openapi", "axum", "rusqlite", "bollard"],
+    ),
     ("lab-traffic", &["kube", "k8s-openapi", "axum", "rusqlite"]),
 ];
 

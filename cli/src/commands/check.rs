@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use lab_checks::context::CheckContext;
+use lab_checks::context::{CheckContext, Desk};
 use lab_checks::lab::{Lab, Step};
 use lab_checks::language::Language;
 use lab_checks::library::Labs;
 use lab_checks::outcome::{Evidence, Outcome, Verdict};
 use lab_checks::progress::Progress;
 use lab_checks::runner::{CheckReport, StepReport, run_step};
-use lab_cluster::lifecycle;
-use lab_cluster::record::Record;
+use lab_cluster::record::{ClusterDir, Record};
+use lab_cluster::{lifecycle, traffic};
 
 use super::lab::{Learner, addresses, find, language, pick, progress_path, set};
 use crate::cli::{CheckArgs, Format, OutputArgs};
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::from(COULD_NOT_RUN));
     };
-    let reports = check(record, lab, &steps).await?;
+    let reports = check(record, &learner.dir, lab, &steps).await?;
     for report in reports
         .iter()
         .filter(|report| report.verdict == Verdict::Holds)
@@ -77,6 +77,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 /// Where the lab or step does not exist.
 pub(crate) async fn check_step(
     record: &Record,
+    dir: &ClusterDir,
     lab: &str,
     step: Option<&str>,
     lang: Option<&str>,
@@ -85,7 +86,7 @@ pub(crate) async fn check_step(
     let target = step.map_or_else(|| lab.to_owned(), |step| format!("{lab}/{step}"));
     let (lab, step) = find(&labs, &target)?;
     let steps: Vec<_> = step.map_or_else(|| lab.steps.iter().collect(), |step| vec![step]);
-    let reports = check(record, lab, &steps).await?;
+    let reports = check(record, dir, lab, &steps).await?;
     print(lab, &steps, &reports, language(lang)?);
     Ok(overall(&reports) == Verdict::Holds)
 }
@@ -108,8 +109,19 @@ fn choose<'a>(
     )))
 }
 
-async fn check(record: &Record, lab: &Lab, steps: &[&Step]) -> anyhow::Result<Vec<StepReport>> {
-    let context = CheckContext::new(lifecycle::client(record)?, addresses(record));
+async fn check(
+    record: &Record,
+    dir: &ClusterDir,
+    lab: &Lab,
+    steps: &[&Step],
+) -> anyhow::Result<Vec<StepReport>> {
+    let mut context = CheckContext::new(lifecycle::client(record)?, addresses(record, dir));
+    context.desk = Desk {
+        workspace: std::env::current_dir().ok(),
+        traffic: Some(traffic::record_dir(dir)),
+        pipelines: Some(dir.pipelines()),
+        ..Desk::default()
+    };
     let mut reports = Vec::new();
     for step in steps {
         reports.push(run_step(lab, step, &context).await);

@@ -319,7 +319,14 @@ impl Tour<'_> {
             "The check that a learner would run",
             "devops-lab check deploy-three-replicas",
         );
-        check::check_step(record, LAB, None, self.lang.as_deref()).await
+        check::check_step(
+            record,
+            &self.home.cluster(self.name),
+            LAB,
+            None,
+            self.lang.as_deref(),
+        )
+        .await
     }
 }
 

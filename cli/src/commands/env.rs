@@ -31,6 +31,7 @@ pub(crate) fn run(args: &ClusterArgs) -> anyhow::Result<ExitCode> {
         ("DEVOPS_LAB_TEST", test),
         ("DEVOPS_LAB_HTTPS", https),
         ("DEVOPS_LAB_REGISTRY", registry),
+        ("DEVOPS_LAB_GIT", dir.git().display().to_string()),
     ];
     let metrics = metrics.map(|address| ("DEVOPS_LAB_METRICS", address));
     for (variable, value) in variables.into_iter().chain(metrics) {

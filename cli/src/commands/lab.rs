@@ -89,6 +89,7 @@ impl Learner {
     }
 
     fn addresses(&self) -> Addresses {
+        let addresses = |record| addresses(record, &self.dir);
         self.record.as_ref().map(addresses).unwrap_or_default()
     }
 
@@ -108,19 +109,21 @@ pub(super) fn progress_path(dir: &ClusterDir) -> std::path::PathBuf {
 }
 
 /// The addresses that labs speak of.
-pub(super) fn addresses(record: &Record) -> Addresses {
+pub(super) fn addresses(record: &Record, dir: &ClusterDir) -> Addresses {
     let status::Addresses {
         api: _,
         production,
         test,
         https: _,
         registry,
-        metrics: _,
+        metrics,
     } = status::Addresses::of(record);
     Addresses {
         production,
         test,
         registry,
+        metrics: metrics.unwrap_or_default(),
+        git: dir.git().display().to_string(),
     }
 }
 

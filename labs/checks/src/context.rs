@@ -1,7 +1,10 @@
 //! What a check may use: a client, a few addresses, a time limit.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::Client;
 
 /// How long one check may take before it counts as not run.
@@ -24,6 +27,24 @@ pub struct CheckContext {
     pub limit: Duration,
     /// How long a check looks again where waiting may be all that is needed.
     pub patience: Duration,
+    /// The learner's files and what is recorded of her work.
+    pub desk: Desk,
+}
+
+/// What a check may read of the learner beside her cluster; each is none where there is nothing
+/// yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desk {
+    /// The directory that her files were handed out to; paths in labs are relative to it.
+    pub workspace: Option<PathBuf>,
+    /// Where the record of `devops-lab traffic` is kept.
+    pub traffic: Option<PathBuf>,
+    /// Where the runs of pipelines are kept.
+    pub pipelines: Option<PathBuf>,
+    /// Her answers to the questions of the step, by question.
+    pub answers: BTreeMap<String, String>,
+    /// When she began the lab. What happened before is no work on it.
+    pub since: Option<Timestamp>,
 }
 
 impl CheckContext {
@@ -36,12 +57,13 @@ impl CheckContext {
             namespace: "default".to_owned(),
             limit: DEFAULT_LIMIT,
             patience: DEFAULT_PATIENCE,
+            desk: Desk::default(),
         }
     }
 }
 
 /// Where a cluster is reached from the learner's machine. Labs name these as `{{production}}`,
-/// `{{test}}` and `{{registry}}`.
+/// `{{test}}`, `{{registry}}`, `{{metrics}}` and `{{git}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// URL of the load balancer's production listener, without a path.
@@ -50,6 +72,10 @@ pub struct Addresses {
     pub test: String,
     /// The registry, as image names begin: `localhost:5001`.
     pub registry: String,
+    /// URL of the metrics (Prometheus' HTTP API), without a path.
+    pub metrics: String,
+    /// The directory of the cluster's bare repositories.
+    pub git: String,
 }
 
 impl Default for Addresses {
@@ -59,6 +85,8 @@ impl Default for Addresses {
             production: "http://127.0.0.1:8080".to_owned(),
             test: "http://127.0.0.1:8081".to_owned(),
             registry: "localhost:5001".to_owned(),
+            metrics: "http://127.0.0.1:9090".to_owned(),
+            git: "CLUSTER/git".to_owned(),
         }
     }
 }

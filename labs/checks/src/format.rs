@@ -8,7 +8,9 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::checks;
 use crate::diagnosis::Diagnosis;
-use crate::lab::{CheckUse, Hint, Lab, Mistake, Step};
+use crate::lab::{
+    Activation, Answer, Cause, CheckUse, Choice, Figure, Hint, Lab, Mistake, Question, Step,
+};
 use crate::language::Text;
 use crate::problem::{Problem, nearest};
 use crate::prose::END;
@@ -31,6 +33,10 @@ struct LabFile {
     #[serde(default)]
     prerequisites: Vec<String>,
     app: Option<String>,
+    #[serde(default)]
+    versions: Vec<String>,
+    #[serde(default)]
+    start: StartFile,
     steps: Spanned<Vec<StepFile>>,
     #[serde(default)]
     mistakes: Vec<MistakeFile>,
@@ -42,14 +48,75 @@ struct Metadata {
     name: Spanned<String>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StartFile {
+    #[serde(default)]
+    checks: Vec<CheckFile>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StepFile {
     id: Spanned<String>,
     #[serde(default)]
+    given: bool,
+    #[serde(default)]
+    activation: Activation,
+    #[serde(default)]
+    questions: Vec<QuestionFile>,
+    #[serde(default)]
     checks: Vec<CheckFile>,
     #[serde(default)]
     hints: Vec<HintFile>,
+}
+
+/// Exactly one of `choice`, `number`, `text`, `recorded`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuestionFile {
+    id: Spanned<String>,
+    ask: Text,
+    choice: Option<Vec<ChoiceFile>>,
+    number: Option<NumberFile>,
+    text: Option<Vec<String>>,
+    recorded: Option<RecordedFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChoiceFile {
+    en: String,
+    fr: String,
+    #[serde(default)]
+    correct: bool,
+    #[serde(default)]
+    why: Text,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NumberFile {
+    value: f64,
+    #[serde(default)]
+    within: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RecordedFile {
+    figure: Figure,
+    within_percent: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CauseFile {
+    id: Spanned<String>,
+    when: Option<String>,
+    en: String,
+    fr: String,
+    look: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +126,8 @@ struct CheckFile {
     check: Spanned<String>,
     #[serde(default = "no_parameters")]
     with: Value,
+    #[serde(default)]
+    causes: Vec<CauseFile>,
 }
 
 fn no_parameters() -> Value {
@@ -184,8 +253,10 @@ impl Lint<'_> {
             );
         }
         let mut ids = HashSet::new();
+        lab.start.checks.iter().for_each(|check| self.check(check));
         for step in &lab.steps.value {
             self.name(&step.id, "a step's id");
+            self.questions(&step.questions);
             if !ids.insert(step.id.value.as_str()) {
                 self.report(
                     step.id.referenced,
@@ -205,10 +276,15 @@ impl Lint<'_> {
             step.hints
                 .iter()
                 .filter_map(|hint| hint.when.as_ref())
-                .for_each(|when| self.diagnosis(when));
+                .for_each(|when| self.diagnosis(when, &step.checks));
         }
+        let checks = |id: &str| {
+            let mut steps = lab.steps.value.iter();
+            let step = steps.find(|step| step.id.value == id);
+            step.map_or(&[][..], |step| &step.checks)
+        };
         for mistake in &lab.mistakes {
-            self.diagnosis(&mistake.diagnosis);
+            self.diagnosis(&mistake.diagnosis, checks(&mistake.step.value));
             if !ids.contains(mistake.step.value.as_str()) {
                 let message = format!("there is no step {:?}", mistake.step.value);
                 self.report(mistake.step.referenced, message, None);
@@ -247,7 +323,48 @@ impl Lint<'_> {
         }
     }
 
-    fn diagnosis(&mut self, id: &Spanned<String>) {
+    fn questions(&mut self, questions: &[QuestionFile]) {
+        let mut ids = HashSet::new();
+        for question in questions {
+            self.name(&question.id, "a question's id");
+            if !ids.insert(question.id.value.as_str()) {
+                let message = format!("question {:?} is there twice", question.id.value);
+                self.report(question.id.referenced, message, None);
+            }
+            let QuestionFile {
+                id,
+                ask: _,
+                choice,
+                number,
+                text,
+                recorded,
+            } = question;
+            let forms = [
+                choice.is_some(),
+                number.is_some(),
+                text.is_some(),
+                recorded.is_some(),
+            ];
+            if forms.iter().filter(|form| **form).count() != 1 {
+                let message = format!("question {:?} has not one form of answer", id.value);
+                let hint = "give it one of choice, number, text, recorded".to_owned();
+                self.report(id.referenced, message, Some(hint));
+            }
+            let right = choice.iter().flatten().filter(|choice| choice.correct);
+            if choice.is_some() && right.count() != 1 {
+                let message = format!("question {:?} has not one right choice", id.value);
+                let hint = "mark one with `correct: true`".to_owned();
+                self.report(id.referenced, message, Some(hint));
+            }
+        }
+    }
+
+    /// Whether a diagnosis is known, to the program or to one of the step's checks.
+    fn diagnosis(&mut self, id: &Spanned<String>, checks: &[CheckFile]) {
+        let mut causes = checks.iter().flat_map(|check| &check.causes);
+        if causes.any(|cause| cause.id.value == id.value) {
+            return;
+        }
         if !Diagnosis::IDS.contains(&id.value.as_str()) {
             let near = nearest(&id.value, Diagnosis::IDS.iter().copied());
             let hint = near.map(|near| format!("did you mean {near}?"));
@@ -267,6 +384,8 @@ fn lab(file: LabFile) -> Lab {
         minutes,
         prerequisites,
         app,
+        versions,
+        start,
         steps,
         mistakes,
         _api_version,
@@ -279,6 +398,8 @@ fn lab(file: LabFile) -> Lab {
         minutes: minutes.value,
         prerequisites,
         app,
+        versions,
+        start: start.checks.into_iter().map(check_use).collect(),
         intro: Text::default(),
         steps: steps.value.into_iter().map(step).collect(),
         ending: Text::default(),
@@ -300,21 +421,97 @@ fn lab(file: LabFile) -> Lab {
 }
 
 fn step(file: StepFile) -> Step {
-    let StepFile { id, checks, hints } = file;
-    let checks = checks
-        .into_iter()
-        .map(|CheckFile { check, with }| CheckUse {
-            check: check.value,
-            with,
-        });
+    let StepFile {
+        id,
+        given,
+        activation,
+        questions,
+        checks,
+        hints,
+    } = file;
     let hints = hints.into_iter().map(|HintFile { en, fr, when }| Hint {
         text: Text { en, fr },
         when: when.map(|when| when.value),
     });
     Step {
         id: id.value,
-        checks: checks.collect(),
+        checks: checks.into_iter().map(check_use).collect(),
         hints: hints.collect(),
+        given,
+        activation,
+        questions: questions.into_iter().filter_map(question).collect(),
         ..Step::default()
     }
+}
+
+fn check_use(file: CheckFile) -> CheckUse {
+    let CheckFile {
+        check,
+        with,
+        causes,
+    } = file;
+    let causes = causes.into_iter().map(|cause| {
+        let CauseFile {
+            id,
+            when,
+            en,
+            fr,
+            look,
+        } = cause;
+        Cause {
+            id: id.value,
+            when,
+            text: Text { en, fr },
+            look,
+        }
+    });
+    CheckUse {
+        check: check.value,
+        with,
+        causes: causes.collect(),
+    }
+}
+
+/// None where no form of answer is given, which was reported.
+fn question(file: QuestionFile) -> Option<Question> {
+    let QuestionFile {
+        id,
+        ask,
+        choice,
+        number,
+        text,
+        recorded,
+    } = file;
+    let choice = choice.map(|choices| {
+        let choices = choices.into_iter().map(|choice| {
+            let ChoiceFile {
+                en,
+                fr,
+                correct,
+                why,
+            } = choice;
+            Choice {
+                text: Text { en, fr },
+                correct,
+                why,
+            }
+        });
+        Answer::Choice(choices.collect())
+    });
+    let number = number.map(|NumberFile { value, within }| Answer::Number { value, within });
+    let recorded = recorded.map(
+        |RecordedFile {
+             figure,
+             within_percent,
+         }| Answer::Recorded {
+            figure,
+            within_percent,
+        },
+    );
+    let answer = choice.or(number).or(text.map(Answer::Text)).or(recorded)?;
+    Some(Question {
+        id: id.value,
+        ask,
+        answer,
+    })
 }

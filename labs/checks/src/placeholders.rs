@@ -12,10 +12,14 @@ impl Addresses {
             production,
             test,
             registry,
+            metrics,
+            git,
         } = self;
         text.replace("{{production}}", production)
             .replace("{{test}}", test)
             .replace("{{registry}}", registry)
+            .replace("{{metrics}}", metrics)
+            .replace("{{git}}", git)
     }
 
     /// `value` with the placeholders of every string in it filled in.

@@ -243,6 +243,18 @@ impl ClusterDir {
         self.path.join("cluster.json")
     }
 
+    /// The cluster's bare git repositories.
+    #[must_use]
+    pub fn git(&self) -> PathBuf {
+        self.path.join("git")
+    }
+
+    /// The runs of its pipelines.
+    #[must_use]
+    pub fn pipelines(&self) -> PathBuf {
+        self.path.join("pipelines")
+    }
+
     /// A file or directory inside.
     #[must_use]
     pub fn join(&self, part: &str) -> PathBuf {

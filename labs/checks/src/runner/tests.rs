@@ -249,6 +249,7 @@ async fn a_cluster_that_does_not_answer_is_no_statement_about_the_learner() {
         production: format!("http://{nowhere}"),
         test: format!("http://{nowhere}"),
         registry: nowhere,
+        ..Addresses::default()
     };
     let reports = reports(kube::Client::new(refused, "default"), addresses).await;
     for report in &reports {
