@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
-use crate::checks;
+use crate::checks::{self, CheckInput};
 use crate::diagnosis::Diagnosis;
 use crate::lab::{
     Activation, Answer, Cause, CheckUse, Choice, Figure, Hint, Lab, Mistake, Question, Step,
@@ -117,6 +117,27 @@ struct CauseFile {
     en: String,
     fr: String,
     look: Option<String>,
+}
+
+impl CauseFile {
+    fn cause(&self) -> Cause {
+        let Self {
+            id,
+            when,
+            en,
+            fr,
+            look,
+        } = self;
+        Cause {
+            id: id.value.clone(),
+            when: when.clone(),
+            text: Text {
+                en: en.clone(),
+                fr: fr.clone(),
+            },
+            look: look.clone(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -314,7 +335,12 @@ impl Lint<'_> {
             );
             return;
         };
-        if let Err(error) = (def.accepts)(&check.with) {
+        let input = CheckInput {
+            with: check.with.clone(),
+            causes: check.causes.iter().map(CauseFile::cause).collect(),
+            questions: Vec::new(),
+        };
+        if let Err(error) = (def.accepts)(&input) {
             self.report(
                 name.referenced,
                 format!("check {:?}: {error}", name.value),
@@ -365,7 +391,7 @@ impl Lint<'_> {
         if causes.any(|cause| cause.id.value == id.value) {
             return;
         }
-        if !Diagnosis::IDS.contains(&id.value.as_str()) {
+        if !Diagnosis::is_built_in(&id.value) {
             let near = nearest(&id.value, Diagnosis::IDS.iter().copied());
             let hint = near.map(|near| format!("did you mean {near}?"));
             self.report(
@@ -450,25 +476,10 @@ fn check_use(file: CheckFile) -> CheckUse {
         with,
         causes,
     } = file;
-    let causes = causes.into_iter().map(|cause| {
-        let CauseFile {
-            id,
-            when,
-            en,
-            fr,
-            look,
-        } = cause;
-        Cause {
-            id: id.value,
-            when,
-            text: Text { en, fr },
-            look,
-        }
-    });
     CheckUse {
         check: check.value,
         with,
-        causes: causes.collect(),
+        causes: causes.iter().map(CauseFile::cause).collect(),
     }
 }
 

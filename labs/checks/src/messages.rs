@@ -5,11 +5,12 @@
 //! that every hole is a field.
 
 /// Declares a catalog. Each line reads
-/// `Variant "stable-id" { fields } en: "…", fr: "…", look: "command";`, where `look` is optional.
+/// `Variant "stable-id" { fields } en: "…", fr: "…", look: "command", named: field;`, where `look`
+/// is optional, and so is `named`: the field that holds the id of what a lab words itself.
 macro_rules! messages {
     ($(#[$doc:meta])* pub enum $name:ident { $(
         $variant:ident $id:literal { $($field:ident),* $(,)? }
-        en: $en:literal, fr: $fr:literal $(, look: $look:literal)?;
+        en: $en:literal, fr: $fr:literal $(, look: $look:literal)? $(, named: $named:ident)?;
     )* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,17 @@ macro_rules! messages {
             pub fn id(&self) -> &'static str {
                 match self {
                     $(Self::$variant { .. } => $id,)*
+                }
+            }
+
+            /// The id under which it is known: that of the variant, or of what a lab words itself.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$variant { $($field),* } => {
+                        $(let _ = $field;)*
+                        messages!(@name $id $(, $named)?)
+                    })*
                 }
             }
 
@@ -75,7 +87,7 @@ macro_rules! messages {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeStruct;
                 let mut fields = serializer.serialize_struct(stringify!($name), 4)?;
-                fields.serialize_field("id", self.id())?;
+                fields.serialize_field("id", self.name())?;
                 for language in $crate::language::Language::ALL {
                     fields.serialize_field(language.code(), &self.text(language))?;
                 }
@@ -88,5 +100,7 @@ macro_rules! messages {
         }
     };
     (@look) => { None };
-    (@look $look:literal) => { Some(format!($look)) };
+    (@look $look:literal) => { Some(format!($look)).filter(|look| !look.is_empty()) };
+    (@name $id:literal) => { $id };
+    (@name $id:literal, $named:ident) => { $named.as_str() };
 }

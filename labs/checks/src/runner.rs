@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::checks::{self, CheckDef};
+use crate::checks::{self, CheckDef, CheckInput};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::lab::{CheckUse, Hint, Lab, Step};
@@ -44,7 +44,12 @@ pub struct CheckReport {
 
 /// Runs the checks of a step, all at once. A step without checks holds: reading it is doing it.
 pub async fn run_step(lab: &Lab, step: &Step, context: &CheckContext) -> StepReport {
-    let checks = join_all(step.checks.iter().map(|check| run_check(check, context))).await;
+    let checks = join_all(
+        step.checks
+            .iter()
+            .map(|check| run_check(check, step, context)),
+    )
+    .await;
     StepReport {
         lab: lab.name.clone(),
         step: step.id.clone(),
@@ -57,7 +62,7 @@ pub async fn run_step(lab: &Lab, step: &Step, context: &CheckContext) -> StepRep
     }
 }
 
-async fn run_check(check: &CheckUse, context: &CheckContext) -> CheckReport {
+async fn run_check(check: &CheckUse, step: &Step, context: &CheckContext) -> CheckReport {
     let name = check.check.clone();
     let Some(def) = checks::find(&name) else {
         let why = Diagnosis::BadParameters {
@@ -70,7 +75,8 @@ async fn run_check(check: &CheckUse, context: &CheckContext) -> CheckReport {
             outcome: Outcome::CouldNotRun { why },
         };
     };
-    let outcome = match timeout(context.limit, settle(def, check, context)).await {
+    let input = CheckInput::of(check, step, &context.addresses);
+    let outcome = match timeout(context.limit, settle(def, &input, context)).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(why)) => Outcome::CouldNotRun { why },
         Err(_) => Outcome::CouldNotRun {
@@ -90,12 +96,12 @@ async fn run_check(check: &CheckUse, context: &CheckContext) -> CheckReport {
 /// or patience ends.
 async fn settle(
     def: &CheckDef,
-    check: &CheckUse,
+    input: &CheckInput,
     context: &CheckContext,
 ) -> Result<Outcome, Diagnosis> {
     let until = Instant::now() + context.patience;
     loop {
-        let outcome = (def.run)(context.clone(), &check.with).await?;
+        let outcome = (def.run)(context.clone(), input.clone()).await?;
         let on_its_way = outcome.diagnosis().is_some_and(Diagnosis::is_passing);
         if !on_its_way || Instant::now() >= until {
             return Ok(outcome);
@@ -112,7 +118,7 @@ impl StepReport {
         if self.verdict != Verdict::NotYet {
             return Vec::new();
         }
-        let found: Vec<_> = self.diagnoses().map(Diagnosis::id).collect();
+        let found: Vec<_> = self.diagnoses().map(Diagnosis::name).collect();
         let answers = |hint: &&Hint| {
             hint.when
                 .as_deref()

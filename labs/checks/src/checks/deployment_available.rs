@@ -2,9 +2,10 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckDef, accepts, start};
+use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
@@ -20,11 +21,12 @@ pub(super) const DEF: CheckDef = CheckDef {
     help: "Deployment `deployment` asks for at least `replicas` replicas of `image`, and exactly those it \
         asks for are there: made from its present template, Ready, with none of an earlier version left. \
         With `distinctNodes`, they run on at least that many different nodes.",
+    schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
     deployment: String,

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CheckDef, accepts, start};
+use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
@@ -27,11 +28,12 @@ pub(super) const DEF: CheckDef = CheckDef {
         headers in `headers`, in at least `share` percent of the requests (100 by default). With `pods`, \
         the JSON field `pods.field` (`pod` by default) of every good answer is the name of a live pod of \
         Deployment `pods.deployment`, and at least `pods.distinct` (1 by default) different ones answer.",
+    schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
     #[serde(default)]
@@ -51,7 +53,7 @@ struct With {
     pods: Option<Pods>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Listener {
     #[default]
@@ -60,7 +62,7 @@ enum Listener {
 }
 
 /// Whose answers count.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Pods {
     deployment: String,

@@ -1,9 +1,10 @@
 //! K002: an image is in the cluster's registry, and the pods run that very content.
 
 use k8s_openapi::api::core::v1::Pod;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckDef, accepts, start};
+use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
@@ -19,11 +20,12 @@ pub(super) const DEF: CheckDef = CheckDef {
     name: NAME,
     help: "The registry has `image`. With `deployment`, every pod of that Deployment runs the content that \
         the tag names now, by digest: a tag that was pushed again names another.",
+    schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
     image: String,

@@ -7,11 +7,15 @@ use std::future::Future;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, future};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::context::CheckContext;
+use crate::context::{Addresses, CheckContext};
 use crate::diagnosis::Diagnosis;
+use crate::lab::{Cause, CheckUse, Question, Step};
+use crate::language::Text;
 use crate::outcome::Outcome;
 
 mod deployment_available;
@@ -42,10 +46,44 @@ pub struct CheckDef {
     pub name: &'static str,
     /// What it verifies and which parameters it takes, in Markdown.
     pub help: &'static str,
-    /// Whether these parameters can be read; the error names the field.
-    pub accepts: fn(&Value) -> Result<(), serde_json::Error>,
+    /// The JSON Schema of its parameters, without references to elsewhere.
+    pub schema: fn() -> Schema,
+    /// Whether what a lab says can be read; the error names the field.
+    pub accepts: fn(&CheckInput) -> Result<(), String>,
     /// Runs it. `Err` is "could not run".
-    pub run: fn(CheckContext, &Value) -> BoxFuture<'static, Result<Outcome, Diagnosis>>,
+    pub run: fn(CheckContext, CheckInput) -> BoxFuture<'static, Result<Outcome, Diagnosis>>,
+}
+
+/// What a lab tells a check.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CheckInput {
+    /// The parameters, an object.
+    pub with: Value,
+    /// Causes of the lab's own, in the order in which they are tried.
+    pub causes: Vec<Cause>,
+    /// The questions of the step.
+    pub questions: Vec<Question>,
+}
+
+impl CheckInput {
+    /// What a step says to one of its checks, with the placeholders filled in.
+    #[must_use]
+    pub(crate) fn of(check: &CheckUse, step: &Step, addresses: &Addresses) -> Self {
+        let fill = |cause: &Cause| Cause {
+            id: cause.id.clone(),
+            when: cause.when.as_deref().map(|when| addresses.fill(when)),
+            text: Text {
+                en: addresses.fill(&cause.text.en),
+                fr: addresses.fill(&cause.text.fr),
+            },
+            look: cause.look.as_deref().map(|look| addresses.fill(look)),
+        };
+        Self {
+            with: addresses.fill_value(&check.with),
+            causes: check.causes.iter().map(fill).collect(),
+            questions: step.questions.clone(),
+        }
+    }
 }
 
 /// The check of this name.
@@ -54,29 +92,60 @@ pub fn find(name: &str) -> Option<&'static CheckDef> {
     ALL.iter().find(|check| check.name == name)
 }
 
-/// For [`CheckDef::accepts`].
-fn accepts<W: DeserializeOwned>(with: &Value) -> Result<(), serde_json::Error> {
-    W::deserialize(with).map(drop)
+/// For [`CheckDef::schema`].
+fn schema<W: JsonSchema>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<W>();
+    // It would be the name of a Rust struct.
+    schema.remove("title");
+    schema
 }
 
-/// For [`CheckDef::run`]: reads the parameters, then runs.
+/// For [`CheckDef::accepts`] of a check that names its causes itself.
+fn accepts<W: DeserializeOwned>(input: &CheckInput) -> Result<(), String> {
+    accepts_causes::<W>(input)?;
+    match input.causes.first() {
+        None => Ok(()),
+        Some(cause) => Err(format!(
+            "it names its causes itself; {:?} would never be found",
+            cause.id
+        )),
+    }
+}
+
+/// For [`CheckDef::accepts`] of a check that looks for causes of the lab's own.
+fn accepts_causes<W: DeserializeOwned>(input: &CheckInput) -> Result<(), String> {
+    read::<W>(&input.with).map(drop)
+}
+
+/// The parameters of a check.
+fn read<W: DeserializeOwned>(with: &Value) -> Result<W, String> {
+    W::deserialize(with).map_err(|error| error.to_string())
+}
+
+/// For [`CheckDef::run`] of a check that needs no more than its parameters.
 fn start<W, F>(
     name: &'static str,
     check: fn(CheckContext, W) -> F,
     context: CheckContext,
-    with: &Value,
+    input: CheckInput,
 ) -> BoxFuture<'static, Result<Outcome, Diagnosis>>
 where
     W: DeserializeOwned,
     F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
 {
-    match W::deserialize(&context.addresses.fill_value(with)) {
+    match read(&input.with) {
         Ok(with) => check(context, with).boxed(),
-        Err(error) => {
-            let (check, problem) = (name.to_owned(), error.to_string());
-            future::ready(Err(Diagnosis::BadParameters { check, problem })).boxed()
-        }
+        Err(problem) => refuse(name, problem),
     }
+}
+
+fn refuse(name: &'static str, problem: String) -> BoxFuture<'static, Result<Outcome, Diagnosis>> {
+    let check = name.to_owned();
+    future::ready(Err(Diagnosis::BadParameters { check, problem })).boxed()
 }
 
 #[cfg(test)]
@@ -93,11 +162,23 @@ mod tests {
     }
 
     #[test]
+    fn every_schema_stands_alone_and_allows_no_other_parameter() {
+        for check in ALL {
+            let schema = (check.schema)().to_value();
+            assert_eq!(schema["type"], "object", "{}", check.name);
+            assert_eq!(schema["additionalProperties"], false, "{}", check.name);
+            assert!(!schema.to_string().contains("$ref"), "{}", check.name);
+        }
+    }
+
+    #[test]
     fn a_misspelt_parameter_is_refused_by_every_check() {
         for check in ALL {
-            let error = (check.accepts)(&serde_json::json!({"replcas": 3}))
-                .unwrap_err()
-                .to_string();
+            let input = CheckInput {
+                with: serde_json::json!({"replcas": 3}),
+                ..CheckInput::default()
+            };
+            let error = (check.accepts)(&input).unwrap_err();
             assert!(error.contains("replcas"), "{}: {error}", check.name);
         }
     }

@@ -2,9 +2,10 @@
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, ResourceExt};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckDef, accepts, start};
+use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
@@ -16,11 +17,12 @@ pub(super) const DEF: CheckDef = CheckDef {
     code: "K001",
     name: "nodes-ready",
     help: "At least `atLeast` nodes (1 by default) are Ready and not cordoned.",
+    schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
     #[serde(default = "one")]

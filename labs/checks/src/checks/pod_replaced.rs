@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckDef, accepts, start};
+use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
@@ -21,11 +22,12 @@ pub(super) const DEF: CheckDef = CheckDef {
     name: "pod-replaced",
     help: "A pod of the present version of Deployment `deployment` was deleted within the last hour (the \
         age of events), not by scaling down, and as many pods are Ready as the Deployment asks for.",
+    schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct With {
     deployment: String,

@@ -10,10 +10,11 @@ use lab_api::gateway::{
     Gateway, HTTPRoute, HttpBackendRef, HttpRouteMatch, HttpRouteRule, ParentReference,
 };
 use lab_api::names::{DEFAULT_GATEWAY, DEFAULT_GATEWAY_NAMESPACE, PRODUCTION_LISTENER};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::service_reaches_pods::service_port_list;
-use super::{CheckDef, accepts, start};
+use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
@@ -26,11 +27,12 @@ pub(super) const DEF: CheckDef = CheckDef {
     help: "HTTPRoute `route` is accepted by Gateway `gateway` (`devops-lab` by default) on `listener` \
         (`production` by default), its references are resolved, and its rule for every request under \
         `path` (`/` by default) sends `share` percent of them (100 by default) to Service `service`.",
+    schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
     route: String,

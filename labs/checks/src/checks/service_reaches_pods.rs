@@ -9,9 +9,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use lab_api::names::SERVICE_NAME;
 use lab_api::selector::Selector;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckDef, accepts, start};
+use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
@@ -28,11 +29,12 @@ pub(super) const DEF: CheckDef = CheckDef {
     help: "Service `service` has at least `endpoints` ready endpoints (1 by default), every one of them a pod \
         of Deployment `deployment`, and sends to a port that the containers declare. With `port`, the \
         Service has that port.",
+    schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
     service: String,
