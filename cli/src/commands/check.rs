@@ -1,5 +1,6 @@
 //! `devops-lab check`: does it hold, and if not, why?
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use lab_checks::runner::{CheckReport, StepReport, run_step};
 use lab_cluster::record::{ClusterDir, Record};
 use lab_cluster::{lifecycle, traffic};
 
-use super::lab::{Learner, addresses, find, language, pick, progress_path, set};
+use super::lab::{Learner, addresses, find, language, pick, set};
 use crate::cli::{CheckArgs, Format, OutputArgs};
 use crate::markdown::{self, wrap};
 use crate::output::{bad, blank, faint, good, json, line, strong, warn};
@@ -44,18 +45,13 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::from(COULD_NOT_RUN));
     };
-    let reports = check(record, &learner.dir, lab, &steps).await?;
-    for report in reports
-        .iter()
-        .filter(|report| report.verdict == Verdict::Holds)
-    {
-        learner.progress = Progress::record(
-            &progress_path(&learner.dir),
-            &report.lab,
-            &report.step,
-            Timestamp::now(),
-        )?;
-    }
+    let reports = check(record, &learner.dir, &learner.progress, lab, &steps).await?;
+    let now = Timestamp::now();
+    learner.note(|progress| {
+        for report in &reports {
+            progress.note(lab, &report.step, report.verdict, now);
+        }
+    })?;
     let verdict = overall(&reports);
     match output {
         Format::Json => json(&serde_json::json!({"verdict": verdict, "steps": reports}))?,
@@ -86,7 +82,7 @@ pub(crate) async fn check_step(
     let target = step.map_or_else(|| lab.to_owned(), |step| format!("{lab}/{step}"));
     let (lab, step) = find(&labs, &target)?;
     let steps: Vec<_> = step.map_or_else(|| lab.steps.iter().collect(), |step| vec![step]);
-    let reports = check(record, dir, lab, &steps).await?;
+    let reports = check(record, dir, &Progress::default(), lab, &steps).await?;
     print(lab, &steps, &reports, language(lang)?);
     Ok(overall(&reports) == Verdict::Holds)
 }
@@ -109,24 +105,34 @@ fn choose<'a>(
     )))
 }
 
+/// Runs the checks of some steps of a lab, as its learner left her desk.
 async fn check(
     record: &Record,
     dir: &ClusterDir,
+    progress: &Progress,
     lab: &Lab,
     steps: &[&Step],
 ) -> anyhow::Result<Vec<StepReport>> {
     let mut context = CheckContext::new(lifecycle::client(record)?, addresses(record, dir));
-    context.desk = Desk {
-        workspace: std::env::current_dir().ok(),
-        traffic: Some(traffic::record_dir(dir)),
-        pipelines: Some(dir.pipelines()),
-        ..Desk::default()
-    };
     let mut reports = Vec::new();
     for step in steps {
+        context.desk = desk(dir, progress, lab, step);
         reports.push(run_step(lab, step, &context).await);
     }
     Ok(reports)
+}
+
+/// What checks of a step may read beside the cluster. A learner whose files were never handed out
+/// has them where she is.
+fn desk(dir: &ClusterDir, progress: &Progress, lab: &Lab, step: &Step) -> Desk {
+    let workspace = progress.workspace(&lab.name).map(Path::to_owned);
+    Desk {
+        workspace: workspace.or_else(|| std::env::current_dir().ok()),
+        traffic: Some(traffic::record_dir(dir)),
+        pipelines: Some(dir.pipelines()),
+        answers: progress.answers(&lab.name, &step.id),
+        since: progress.begun(&lab.name),
+    }
 }
 
 fn overall(reports: &[StepReport]) -> Verdict {

@@ -88,6 +88,13 @@ impl Learner {
         strong(&format!("devops-lab {words}{flag}"))
     }
 
+    /// Changes what is known of her progress, on disk and here.
+    pub(super) fn note<T>(&mut self, change: impl FnOnce(&mut Progress) -> T) -> anyhow::Result<T> {
+        let (progress, answer) = Progress::update(&progress_path(&self.dir), change)?;
+        self.progress = progress;
+        Ok(answer)
+    }
+
     fn addresses(&self) -> Addresses {
         let addresses = |record| addresses(record, &self.dir);
         self.record.as_ref().map(addresses).unwrap_or_default()

@@ -1,128 +1,141 @@
-//! Which steps have been done, kept in a file.
+//! How far a learner is: what she has begun, done, answered and been told, kept in a file.
 //!
-//! A step counts as done once its checks held together; it stays done when a later step changes
-//! what it checked.
+//! A step counts as done once its checks held together. Most stay done when a later step changes
+//! what they checked (`activation: edge`); those of `activation: hold` are done only as long as
+//! they hold, as far as a check last saw.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{Lab, Step};
+use crate::lab::{Activation, Lab, Step};
 use crate::library::Labs;
+use crate::outcome::Verdict;
 
-/// Version of the file that this program writes and reads.
-const VERSION: u32 = 1;
+mod file;
+#[cfg(test)]
+mod tests;
 
-/// The steps that have been done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub use file::ProgressError;
+
+/// How far a learner is in every lab that she has touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    version: u32,
-    /// Lab, then step, to when it held first.
-    done: BTreeMap<String, BTreeMap<String, Timestamp>>,
+    labs: BTreeMap<String, LabProgress>,
 }
 
-/// Why progress cannot be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum ProgressError {
-    /// The file system refused.
-    #[error("failed to {verb} {path}")]
-    Io {
-        /// `read` or `write`.
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is not ours, or half a file.
-    #[error("{path} is damaged; remove it to begin the labs anew (checks find again what is done)")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A newer program wrote it.
-    #[error("{path} was written by a newer devops-lab (version {found}; this one reads {VERSION})")]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
+/// How far she is in one lab.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LabProgress {
+    /// When she began it; none where she never did so by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Timestamp>,
+    /// The directory that its files were handed out to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<PathBuf>,
+    /// The steps that the lab had when it was last looked at, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<String>,
+    /// Each step of which there is something to say.
+    pub steps: BTreeMap<String, StepProgress>,
 }
+
+/// How far she is in one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StepProgress {
+    /// When it held first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<Timestamp>,
+    /// Whether it held when a check last looked at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds: Option<bool>,
+    /// Her answers, by question.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, String>,
+    /// How many hints she was shown.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hints: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// How a lab differs from what it was when it was last looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabChange {
+    /// Name of the lab.
+    pub lab: String,
+    /// Ids of steps that it did not have.
+    pub new: Vec<String>,
+    /// Ids of steps that it has no more.
+    pub gone: Vec<String>,
+}
+
+// === What was noted ===
 
 impl Progress {
-    /// Reads a file; where there is none, nothing has been done.
-    ///
-    /// # Errors
-    /// Where it cannot be read or is damaged.
-    pub fn load(path: &Path) -> Result<Self, ProgressError> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => {
-                return Err(ProgressError::Io {
-                    verb: "read",
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        };
-        let progress: Self =
-            serde_json::from_str(&text).map_err(|source| ProgressError::Damaged {
-                path: path.to_owned(),
-                source,
-            })?;
-        if progress.version > VERSION {
-            return Err(ProgressError::Newer {
-                path: path.to_owned(),
-                found: progress.version,
-            });
-        }
-        Ok(progress)
-    }
-
-    /// Notes in a file that a step held at `now`, and answers with all that has been done. What
-    /// was done stays done, at its first time. The file is replaced as a whole, so that a
-    /// crash leaves the old one or the new one.
-    ///
-    /// # Errors
-    /// As [`Progress::load`], and where it cannot be written.
-    pub fn record(
-        path: &Path,
-        lab: &str,
-        step: &str,
-        now: Timestamp,
-    ) -> Result<Self, ProgressError> {
-        let mut progress = Self::load(path)?;
-        progress.version = VERSION;
-        progress
-            .done
-            .entry(lab.to_owned())
-            .or_default()
-            .entry(step.to_owned())
-            .or_insert(now);
-        write(path, &progress).map_err(|source| ProgressError::Io {
-            verb: "write",
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(progress)
-    }
-
-    /// True where the step has held once.
+    /// What is known of a lab; none where she never touched it.
     #[must_use]
-    pub fn is_done(&self, lab: &str, step: &str) -> bool {
-        self.done
-            .get(lab)
-            .is_some_and(|steps| steps.contains_key(step))
+    pub fn lab(&self, name: &str) -> Option<&LabProgress> {
+        self.labs.get(name)
+    }
+
+    /// What is known of a step.
+    #[must_use]
+    pub fn step(&self, lab: &str, step: &str) -> Option<&StepProgress> {
+        self.lab(lab)?.steps.get(step)
+    }
+
+    /// The directory that a lab's files were handed out to.
+    #[must_use]
+    pub fn workspace(&self, lab: &str) -> Option<&Path> {
+        self.lab(lab)?.workspace.as_deref()
+    }
+
+    /// The directories that files of any lab were handed out to.
+    pub fn workspaces(&self) -> impl Iterator<Item = &Path> {
+        self.labs
+            .values()
+            .filter_map(|lab| lab.workspace.as_deref())
+    }
+
+    /// When she began a lab.
+    #[must_use]
+    pub fn begun(&self, lab: &str) -> Option<Timestamp> {
+        self.lab(lab)?.begun
+    }
+
+    /// Her answers to the questions of a step, by question.
+    #[must_use]
+    pub fn answers(&self, lab: &str, step: &str) -> BTreeMap<String, String> {
+        self.step(lab, step)
+            .map(|step| step.answers.clone())
+            .unwrap_or_default()
+    }
+
+    /// How many hints of a step she was shown.
+    #[must_use]
+    pub fn hints(&self, lab: &str, step: &str) -> usize {
+        self.step(lab, step).map_or(0, |step| step.hints)
+    }
+
+    /// True where the step is done: it has held once and, where it must go on holding, it did
+    /// when a check last looked.
+    #[must_use]
+    pub fn is_done(&self, lab: &str, step: &Step) -> bool {
+        let Some(known) = self.step(lab, &step.id) else {
+            return false;
+        };
+        match step.activation {
+            Activation::Edge => known.done.is_some(),
+            Activation::Hold => known.done.is_some() && known.holds != Some(false),
+        }
     }
 
     /// How many steps of a lab are done. Steps that the lab no longer has do not count.
@@ -130,94 +143,146 @@ impl Progress {
     pub fn done_of(&self, lab: &Lab) -> usize {
         lab.steps
             .iter()
-            .filter(|step| self.is_done(&lab.name, &step.id))
+            .filter(|step| self.is_done(&lab.name, step))
             .count()
     }
 
-    /// The first step that is not done yet; none where all labs are done.
+    /// True where something of a lab is done or begun, and something is left.
+    #[must_use]
+    pub fn is_under_way(&self, lab: &Lab) -> bool {
+        let done = self.done_of(lab);
+        (done > 0 || self.begun(&lab.name).is_some()) && done < lab.steps.len()
+    }
+
+    /// The first step that is not done: of the lab begun last of those under way, else of the
+    /// first lab that has one. None where all labs are done.
     #[must_use]
     pub fn next_step<'a>(&self, labs: &'a Labs) -> Option<(&'a Lab, &'a Step)> {
-        labs.iter()
-            .find_map(|lab| Some((lab, self.next_step_of(lab)?)))
+        let under_way = labs.iter().filter(|lab| self.is_under_way(lab));
+        let latest = under_way.max_by_key(|lab| self.begun(&lab.name));
+        let step_of = |lab: &'a Lab| Some((lab, self.next_step_of(lab)?));
+        latest
+            .and_then(step_of)
+            .or_else(|| labs.iter().find_map(step_of))
     }
 
-    /// The first step of a lab that is not done yet.
+    /// The first step of a lab that is not done.
     #[must_use]
     pub fn next_step_of<'a>(&self, lab: &'a Lab) -> Option<&'a Step> {
-        lab.steps
-            .iter()
-            .find(|step| !self.is_done(&lab.name, &step.id))
+        lab.steps.iter().find(|step| !self.is_done(&lab.name, step))
     }
 }
 
-fn write(path: &Path, progress: &Progress) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+// === What is to be noted; see `Progress::update` ===
+
+impl Progress {
+    fn lab_mut(&mut self, lab: &Lab) -> &mut LabProgress {
+        let known = self.labs.entry(lab.name.clone()).or_default();
+        if known.known.is_empty() {
+            known.known = ids(lab);
+        }
+        known
     }
-    // Two checks at once must not write into one temporary file.
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
-    let written = fs::File::create(&temporary).and_then(|mut file| {
-        file.write_all(&serde_json::to_vec_pretty(progress)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    });
-    if written.is_err() {
-        // The error that led here is the one to tell.
-        let _ = fs::remove_file(&temporary);
+
+    fn step_mut(&mut self, lab: &Lab, step: &str) -> &mut StepProgress {
+        let steps = &mut self.lab_mut(lab).steps;
+        steps.entry(step.to_owned()).or_default()
     }
-    written
+
+    /// She began a lab, in a directory; the first beginning counts, the last directory.
+    pub fn begin(&mut self, lab: &Lab, workspace: &Path, now: Timestamp) {
+        let known = self.lab_mut(lab);
+        known.begun.get_or_insert(now);
+        known.workspace = Some(workspace.to_owned());
+    }
+
+    /// A check looked at a step. One that could not run says nothing.
+    pub fn note(&mut self, lab: &Lab, step: &str, verdict: Verdict, now: Timestamp) {
+        match verdict {
+            Verdict::Holds => {
+                let known = self.step_mut(lab, step);
+                known.done.get_or_insert(now);
+                known.holds = Some(true);
+            }
+            Verdict::NotYet => {
+                // There is nothing to say of a step that never held.
+                let lab = self.labs.get_mut(&lab.name);
+                if let Some(known) = lab.and_then(|lab| lab.steps.get_mut(step)) {
+                    known.holds = known.done.map(|_| false);
+                }
+            }
+            Verdict::CouldNotRun => {}
+        }
+    }
+
+    /// She answered a question.
+    pub fn answer(&mut self, lab: &Lab, step: &str, question: &str, value: &str) {
+        let answers = &mut self.step_mut(lab, step).answers;
+        answers.insert(question.to_owned(), value.to_owned());
+    }
+
+    /// She was shown this many hints of a step; the number never falls.
+    pub fn show_hints(&mut self, lab: &Lab, step: &str, shown: usize) {
+        let known = self.step_mut(lab, step);
+        known.hints = known.hints.max(shown);
+    }
+
+    /// Forgets what was done, answered and shown in some steps of a lab, for those who go back to
+    /// them.
+    pub fn forget_steps<'a>(&mut self, lab: &str, steps: impl IntoIterator<Item = &'a str>) {
+        if let Some(known) = self.labs.get_mut(lab) {
+            for step in steps {
+                known.steps.remove(step);
+            }
+        }
+    }
+
+    /// Forgets a lab, for those who begin it anew. Her files stay where they are, and so does the
+    /// memory of where that is.
+    pub fn forget_lab(&mut self, lab: &str) {
+        if let Some(known) = self.labs.get_mut(lab) {
+            let workspace = known.workspace.take();
+            *known = LabProgress {
+                workspace,
+                ..LabProgress::default()
+            };
+        }
+    }
+
+    /// Compares what was known of the labs with what they are now, and remembers the latter: each
+    /// change is answered once. What was done in steps that are gone is kept, for the day when
+    /// they come back.
+    pub fn meet(&mut self, labs: &Labs) -> Vec<LabChange> {
+        labs.iter().filter_map(|lab| self.meet_lab(lab)).collect()
+    }
+
+    fn meet_lab(&mut self, lab: &Lab) -> Option<LabChange> {
+        let known = self.labs.get_mut(&lab.name)?;
+        let now = ids(lab);
+        if known.known == now {
+            return None;
+        }
+        let is_now = |id: &&String| now.contains(*id);
+        // Files of version 1 know only what was done.
+        let (new, gone) = if known.known.is_empty() {
+            let gone = known.steps.keys().filter(|id| !is_now(id)).cloned();
+            (Vec::new(), gone.collect::<Vec<_>>())
+        } else {
+            let before: BTreeSet<_> = known.known.iter().collect();
+            let new = now.iter().filter(|id| !before.contains(id)).cloned();
+            let gone = known.known.iter().filter(|id| !is_now(id)).cloned();
+            (new.collect(), gone.collect())
+        };
+        known.known = now;
+        let changed = !new.is_empty() || !gone.is_empty();
+        changed.then(|| LabChange {
+            lab: lab.name.clone(),
+            new,
+            gone,
+        })
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn what_is_done_is_kept_with_its_first_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("labs/progress.json");
-        assert_eq!(Progress::load(&path).unwrap(), Progress::default());
-        Progress::record(&path, "lab", "look", at(1)).unwrap();
-        let progress = Progress::record(&path, "lab", "look", at(2)).unwrap();
-        assert_eq!(progress.done["lab"]["look"], at(1));
-        assert_eq!(Progress::load(&path).unwrap(), progress);
-        let files: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
-        assert_eq!(files.len(), 1, "a temporary file is left");
-    }
-
-    #[test]
-    fn the_next_step_is_the_first_that_is_not_done() {
-        let labs = Labs::embedded().unwrap();
-        let lab = labs.get("deploy-three-replicas").unwrap();
-        let mut progress = Progress::default();
-        assert_eq!(progress.next_step_of(lab), lab.steps.first());
-        let steps = lab
-            .steps
-            .iter()
-            .map(|step| (step.id.clone(), at(0)))
-            .chain([("gone".to_owned(), at(0))]);
-        progress.done.insert(lab.name.clone(), steps.collect());
-        assert_eq!(progress.next_step_of(lab), None);
-        assert_eq!(progress.done_of(lab), lab.steps.len());
-    }
-
-    #[test]
-    fn a_damaged_or_newer_file_says_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("progress.json");
-        fs::write(&path, "{").unwrap();
-        assert!(matches!(
-            Progress::load(&path),
-            Err(ProgressError::Damaged { .. })
-        ));
-        fs::write(&path, r#"{"version": 9, "done": {}}"#).unwrap();
-        assert!(matches!(
-            Progress::load(&path),
-            Err(ProgressError::Newer { found: 9, .. })
-        ));
-    }
+fn ids(lab: &Lab) -> Vec<String> {
+    lab.steps.iter().map(|step| step.id.clone()).collect()
 }
