@@ -17,6 +17,7 @@
 #[macro_use]
 mod messages;
 
+pub mod answers;
 pub mod checks;
 pub mod context;
 pub mod diagnosis;
