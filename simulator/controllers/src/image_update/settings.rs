@@ -13,6 +13,14 @@ use super::policy::Policy;
 const POLL: Duration = Duration::from_secs(60);
 /// A registry on this machine bears a look per second; more often tells nothing new.
 const SHORTEST_POLL: Duration = Duration::from_secs(1);
+/// What Keel knows and this does not, and what to do instead.
+const NOT_SUPPORTED: &[(&str, &str)] = &[
+    ("notify", "remove it; kubectl get events tells of updates"),
+    (
+        "imagePullSecret",
+        "remove it; the cluster's registry asks for no password",
+    ),
+];
 /// Hours that an update waits for its approvals, as in Keel.
 const DEADLINE_HOURS: u32 = 24;
 
@@ -50,6 +58,9 @@ impl Settings {
         let Some(policy) = get("policy") else {
             return Ok(None);
         };
+        if let Some((name, instead)) = NOT_SUPPORTED.iter().find(|(name, _)| get(name).is_some()) {
+            return Err(format!("keel.sh/{name} is not supported: {instead}"));
+        }
         let flag = |name, default| match get(name) {
             None => Ok(default),
             Some("true") => Ok(true),
@@ -181,6 +192,8 @@ mod tests {
             ("matchTag", "yes"),
             ("approvals", "two"),
             ("monitorContainers", "("),
+            ("notify", "chat"),
+            ("imagePullSecret", "secret"),
         ] {
             let problem = read(&[("policy", "all"), (key, value)], &[]).unwrap_err();
             assert!(problem.contains(key), "{problem}");

@@ -23,6 +23,9 @@ pub const POD_UID: &str = "devops-lab.pod-uid";
 pub const CONTAINER: &str = "devops-lab.container";
 /// How often the container was started before.
 pub const ATTEMPT: &str = "devops-lab.attempt";
+/// The container's own CPU limit in thousandths of a core; absent where it has none. A slow node
+/// changes the limit, and must know to what it goes back.
+pub(super) const CPU_LIMIT: &str = "devops-lab.cpu-limit-millis";
 /// Name of the volume, on containers that only carry one for a moment.
 pub(super) const OPENER: &str = "devops-lab.opener";
 /// Id of the sandbox.

@@ -31,7 +31,7 @@ mod spec;
 mod stats;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -99,6 +99,9 @@ struct Shared {
     known: Mutex<HashMap<SandboxId, labels::SandboxIdentity>>,
     /// Held while a sandbox is made, so that two never choose the same address.
     making_sandbox: tokio::sync::Mutex<address::Cursor>,
+    /// Ids of containers whose memory was taken away. A node that starts anew forgets them, and
+    /// then reads an end by signal 9.
+    exhausted: Mutex<HashSet<String>>,
 }
 
 impl DockerEngine {
@@ -134,6 +137,7 @@ impl DockerEngine {
                 starts: tokio::sync::Semaphore::new(CONCURRENT_STARTS),
                 known: Mutex::default(),
                 making_sandbox: tokio::sync::Mutex::default(),
+                exhausted: Mutex::default(),
             }),
         })
     }

@@ -186,7 +186,7 @@ impl Shared {
 
     async fn inspect(&self, id: &str) -> Result<Option<status::Found>, EngineError> {
         match self.docker.inspect_container(id, None).await {
-            Ok(inspected) => Ok(status::read(inspected)),
+            Ok(inspected) => Ok(status::read(inspected).map(|found| self.told_of_memory(found))),
             // Removed since it was listed.
             Err(error) if errors::is_missing(&error) => Ok(None),
             Err(error) => Err(EngineError::runtime(
@@ -197,7 +197,7 @@ impl Shared {
     }
 
     /// Containers of this node's pods, dead ones included.
-    async fn summaries(
+    pub(super) async fn summaries(
         &self,
         wanted: &[(&str, &str)],
     ) -> Result<Vec<ContainerSummary>, EngineError> {

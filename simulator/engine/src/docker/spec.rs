@@ -17,7 +17,7 @@ const PIDS_LIMIT: i64 = 512;
 /// Less is refused by the daemon; Kubernetes has no such floor.
 const MIN_MEMORY_BYTES: u64 = 6 * 1024 * 1024;
 /// The scheduling period of CPU limits, in microseconds; the kernel's default.
-const CPU_PERIOD_US: i64 = 100_000;
+pub(super) const CPU_PERIOD_US: i64 = 100_000;
 /// The kernel accepts no smaller quota, in microseconds.
 const MIN_CPU_QUOTA_US: i64 = 1_000;
 /// The kernel's floor for the weight of a control group.
@@ -126,6 +126,10 @@ pub(super) fn container(
         name: name.clone(),
         attempt: *attempt,
     };
+    let mut labels = sandbox.labels(&config.cluster, &config.node, &part);
+    if let Some(millis) = cpu_limit_millis {
+        labels.insert(labels::CPU_LIMIT.to_owned(), millis.to_string());
+    }
     let body = ContainerCreateBody {
         image: Some(image.clone()),
         entrypoint: some_unless_empty(command),
@@ -135,7 +139,7 @@ pub(super) fn container(
         working_dir: working_dir.clone(),
         env: Some(environment(env)),
         user: run_as_user.map(|user| user.to_string()),
-        labels: Some(sandbox.labels(&config.cluster, &config.node, &part)),
+        labels: Some(labels),
         host_config: Some(HostConfig {
             memory: memory_limit_bytes.map(memory),
             // Equal to the limit: no swap, as on a Kubernetes node.
@@ -287,7 +291,7 @@ fn memory(bytes: u64) -> i64 {
     i64::try_from(bytes.max(MIN_MEMORY_BYTES)).unwrap_or(i64::MAX)
 }
 
-fn cpu_quota(millis: u64) -> i64 {
+pub(super) fn cpu_quota(millis: u64) -> i64 {
     let quota = millis.saturating_mul(CPU_PERIOD_US.unsigned_abs()) / 1000;
     i64::try_from(quota)
         .unwrap_or(i64::MAX)

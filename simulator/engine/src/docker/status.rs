@@ -12,7 +12,7 @@ use super::labels::{Part, SandboxIdentity};
 use crate::{ContainerId, ContainerState, ContainerStatus, SandboxId, SandboxStatus};
 
 /// Exit code of a container that a node's death ended before the daemon saw how.
-const KILLED: i32 = 137;
+pub(super) const KILLED: i32 = 137;
 
 /// One container of the daemon with what its labels say.
 #[derive(Clone, Debug)]

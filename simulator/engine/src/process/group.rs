@@ -109,7 +109,7 @@ pub(super) fn usage_by_session(leaders: &HashSet<u32>) -> HashMap<u32, Container
     for stat in proc_files::all().filter(|stat| leaders.contains(&stat.session)) {
         let used = sessions.entry(stat.session).or_default();
         used.cpu_nanos += stat.cpu_ticks.saturating_mul(nanos_per_tick);
-        used.memory_bytes += proc_files::own_memory(stat.pid);
+        used.memory_bytes += proc_files::proportional_memory(stat.pid);
     }
     sessions
 }

@@ -50,6 +50,14 @@ pub(super) fn own_memory(pid: u32) -> u64 {
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
+/// Memory in bytes that the process answers for: its own, and its part of what it shares with
+/// others (proportional set size). <https://docs.kernel.org/filesystems/proc.html>
+pub(super) fn proportional_memory(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let pss = rollup.and_then(|rollup| parse_rollup(&rollup));
+    pss.unwrap_or_else(|| own_memory(pid))
+}
+
 /// Names this boot of the machine: pids and start times mean nothing after the next one.
 pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -82,6 +90,12 @@ fn parse_statm(line: &str) -> Option<u64> {
     Some(resident.saturating_sub(shared))
 }
 
+fn parse_rollup(text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let kilobytes = lines.find_map(|line| line.strip_prefix("Pss:")?.strip_suffix("kB"))?;
+    Some(kilobytes.trim().parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +118,14 @@ mod tests {
     #[test]
     fn memory_of_files_is_not_the_processs_own() {
         assert_eq!(parse_statm("9000 300 100 5 0 80 0"), Some(200));
+    }
+
+    #[test]
+    fn a_process_answers_for_its_part_of_what_is_shared() {
+        let text = "Rss:  900 kB\nPss:                 123 kB\nPss_Dirty:   7 kB\n";
+        assert_eq!(parse_rollup(text), Some(123 * 1024));
+        let me = std::process::id();
+        assert!(proportional_memory(me) > 0);
     }
 
     #[test]
