@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::http::get;
-use crate::lab::{KUBECTL, Lab, SOON};
+use crate::lab::{KUBECTL, Lab, SOON, Said, run};
 use crate::tools::{Tool, needs};
 use crate::wait::{wait_for, wait_until};
 
@@ -138,4 +138,152 @@ fn a_damaged_image_cannot_be_pulled_until_it_is_healed() {
     });
     lab.ok(&["fault", "heal"]);
     lab.rolled_out("deployment/hello");
+}
+
+/// A certificate for localhost of its own authority, as a TLS Secret, and a Gateway that serves
+/// `hello` with it on this port.
+fn secure(certificate: &str, key: &str, port: &str) -> String {
+    let indented = |pem: &str| pem.replace('\n', "\n    ");
+    format!(
+        r"apiVersion: v1
+kind: Secret
+metadata: {{name: hello-tls}}
+type: kubernetes.io/tls
+stringData:
+  tls.crt: |
+    {}
+  tls.key: |
+    {}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: secure}}
+spec:
+  gatewayClassName: devops-lab
+  listeners:
+  - name: https
+    protocol: HTTPS
+    port: {port}
+    tls: {{certificateRefs: [{{name: hello-tls}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: secure}}
+spec:
+  parentRefs: [{{name: secure}}]
+  rules: [{{backendRefs: [{{name: hello, port: 80}}]}}]
+",
+        indented(certificate),
+        indented(key)
+    )
+}
+
+#[test]
+fn clients_refuse_an_expired_certificate_until_it_is_healed() {
+    needs!(Tool::Kubectl(KUBECTL), Tool::Curl);
+    let lab = Lab::started("fcert", &["1"]);
+    lab.deploy_hello();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let authority = lab.write("ca.pem", &own.cert.pem());
+    let https = lab.address("https");
+    let port = https.rsplit(':').next().unwrap_or_default();
+    lab.apply(&secure(
+        &own.cert.pem(),
+        &own.signing_key.serialize_pem(),
+        port,
+    ));
+    let ask = |more: &[&str]| -> Said {
+        let mut curl = lab.command("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--cacert", &authority]);
+        curl.args(more).arg(format!("https://localhost:{port}/"));
+        run(curl)
+    };
+    let answers = |what: &str| {
+        wait_for(what, SOON, || match ask(&[]) {
+            said if said.stdout.contains("1.0.0") => Ok(()),
+            said => Err(said.to_string()),
+        });
+    };
+    answers("HTTPS answers");
+
+    let said = lab.ok(&["fault", "inject", "certificate-expire"]);
+    assert!(said.contains("hello-tls"), "{said}");
+    wait_for("the client refuses to connect", SOON, || {
+        // The code of curl for a certificate that it does not accept.
+        match ask(&[]) {
+            said if said.code == Some(60) => Ok(()),
+            said => Err(said.to_string()),
+        }
+    });
+    let unchecked = ask(&["--insecure"]);
+    assert!(
+        unchecked.stdout.contains("1.0.0"),
+        "everything behind it works: {unchecked}"
+    );
+    lab.ok(&["fault", "heal", "certificate-expire"]);
+    answers("HTTPS answers again");
+}
+
+#[test]
+fn on_docker_nodes_die_pods_run_out_of_memory_and_all_is_healed() {
+    needs!(Tool::Docker, Tool::Kubectl(KUBECTL));
+    let lab = Lab::new("fdocker");
+    lab.ok(&[
+        "start",
+        "3",
+        "--engine",
+        "docker",
+        "--speed",
+        "20",
+        "--no-kubeconfig",
+    ]);
+    let url = lab.deploy_hello();
+
+    lab.ok(&["fault", "inject", "pod-memory"]);
+    wait_until("a container was OOM-killed", SOON * 2, || {
+        let path = "{.items[*].status.containerStatuses[*].lastState.terminated.reason}";
+        lab.json_path(&["pods"], path).contains("OOMKilled")
+    });
+
+    let quotas = || {
+        let pods = format!("label=devops-lab.cluster={}", lab.name);
+        let mut list = lab.command("docker");
+        list.args(["ps", "-q", "--filter", &pods]);
+        list.args(["--filter", "label=devops-lab.node=node-1"]);
+        list.args(["--filter", "label=devops-lab.container"]);
+        let ids = run(list).succeeded("docker ps");
+        let mut inspect = lab.command("docker");
+        inspect.args(["inspect", "--format", "{{.HostConfig.CpuQuota}}"]);
+        run(inspect_all(inspect, &ids)).succeeded("docker inspect")
+    };
+    lab.ok(&["fault", "inject", "node-slow", "node-1", "--share", "30%"]);
+    wait_until("the pods of node-1 are slowed", SOON, || {
+        quotas().lines().all(|quota| quota == "30000")
+    });
+    lab.ok(&["fault", "heal", "node-slow"]);
+    wait_until("they have their time back", SOON, || {
+        quotas().lines().all(|quota| quota == "-1")
+    });
+
+    lab.ok(&["fault", "inject", "node-kill", "node-2"]);
+    lab.wait_for_value(&["node/node-2"], READY, "Unknown");
+    away_from(&lab, "node-2");
+    lab.ok(&["fault", "inject", "node-partition", "node-3"]);
+    lab.wait_for_value(&["node/node-3"], READY, "Unknown");
+    lab.ok(&["fault", "inject", "gateway-abort", "--share", "50%"]);
+    wait_until("requests fail", SOON, || {
+        (0..8).any(|_| get(&url).is_ok_and(|answer| answer.status == 503))
+    });
+    lab.ok(&["fault", "heal", "--all"]);
+    assert!(injected(&lab).is_empty());
+    for node in ["node/node-1", "node/node-2", "node/node-3"] {
+        lab.wait_for_value(&[node], READY, "True");
+    }
+    lab.answers(&url, 3);
+}
+
+/// `docker inspect` of these containers.
+fn inspect_all(mut inspect: std::process::Command, ids: &str) -> std::process::Command {
+    inspect.args(ids.lines());
+    inspect
 }

@@ -79,3 +79,37 @@ fn a_push_updates_the_deployment_that_follows_the_image_and_events_say_why() {
     });
     lab.answers_with("1.2.0");
 }
+
+#[test]
+fn a_push_updates_the_rollout_that_follows_the_image_step_by_step() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = Lab::started("followed", &["1"]);
+    let image = lab.push_app("1.0.0");
+    let rollout = app::deployment("hello", 2, &image)
+        .replace("apiVersion: apps/v1", "apiVersion: argoproj.io/v1alpha1")
+        .replace("kind: Deployment", "kind: Rollout")
+        .replace(
+            "  labels: {app: hello}\nspec:",
+            "  labels: {app: hello}\n  annotations: {keel.sh/policy: minor}\nspec:\n  strategy: {canary: {steps: [{setWeight: 50}, {pause: {}}]}}",
+        );
+    lab.apply(&format!(
+        "{rollout}---\n{}",
+        app::service_and_route("hello")
+    ));
+    lab.answers_with("1.0.0");
+    lab.wait_for_value(&["rollout/hello"], "{.status.phase}", "Healthy");
+    lab.push_app("1.1.0");
+    lab.wait_for_value(
+        &["rollout/hello"],
+        "{.status.phase} {.status.message}",
+        "Paused CanaryPauseStep",
+    );
+    let image = lab.json_path(
+        &["rollout/hello"],
+        "{.spec.template.spec.containers[0].image}",
+    );
+    assert!(image.ends_with("hello:1.1.0"), "{image}");
+    lab.ok(&["rollout", "promote", "hello"]);
+    lab.wait_for_value(&["rollout/hello"], "{.status.phase}", "Healthy");
+    lab.answers_with("1.1.0");
+}

@@ -214,3 +214,97 @@ fn a_preview_is_seen_at_the_test_listener_alone_and_promoted_without_a_failed_re
     assert!(seen.failed.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1.0.0", "2.0.0"].map(str::to_owned).into());
 }
+
+#[test]
+fn the_next_version_is_tested_at_a_path_of_its_own_and_promoted_without_a_failed_request() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = Lab::started("path", &["2", "--speed", "10"]);
+    let first = lab.push_app("1.0.0");
+    let route = r#"---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: hello}
+spec:
+  parentRefs: [{name: devops-lab, sectionName: production}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /next}}]
+    filters:
+    - type: URLRewrite
+      urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}
+    backendRefs: [{name: hello-preview, port: 80}]
+  - backendRefs: [{name: hello-active, port: 80}]
+"#;
+    lab.apply(&format!(
+        "{}{}{}{route}",
+        rollout(&first, BLUE_GREEN),
+        service("hello-active"),
+        service("hello-preview"),
+    ));
+    reaches(&lab, "Healthy");
+    let url = lab.address("production");
+    let next = format!("{url}/next");
+    lab.answers(&url, 3);
+
+    let traffic = Traffic::on(&url);
+    let directory = lab.file("failing");
+    let files = [("app.js", FAILING), ("Dockerfile", app::DOCKERFILE)];
+    app::write_files(&directory, &files);
+    set_image(&lab, &lab.push(&directory, "hello", "2.0.0"));
+    reaches(&lab, "Paused BlueGreenPause");
+    wait_until("the tests at /next find the fault", LONG, || {
+        (0..20).any(|_| get(&next).is_ok_and(|answer| answer.status == 500))
+    });
+    only_answers(&url, "1.0.0");
+
+    set_image(&lab, &lab.push_app("2.0.1"));
+    reaches(&lab, "Paused BlueGreenPause");
+    only_answers(&next, "2.0.1");
+    only_answers(&url, "1.0.0");
+    lab.ok(&["rollout", "promote", "hello"]);
+    reaches(&lab, "Healthy");
+    only_answers(&url, "2.0.1");
+    let seen = traffic.end();
+    assert!(seen.failed.is_empty(), "{seen:?}");
+    assert_eq!(seen.versions, ["1.0.0", "2.0.1"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_rollout_grows_with_the_requests_that_its_pods_count() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = Lab::started("grow", &["2", "--speed", "10"]);
+    let first = lab.push_app("1.0.0");
+    let scraped = "      annotations: {prometheus.io/scrape: \"true\", prometheus.io/port: \"8080\"}\n    spec:\n      terminationGracePeriodSeconds";
+    let canary = "    canary: {steps: [{setWeight: 50}, {pause: {}}]}\n";
+    let rollout = rollout(&first, canary)
+        .replace("    spec:\n      terminationGracePeriodSeconds", scraped)
+        .replace("replicas: 3", "replicas: 1");
+    let autoscaler = r#"---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: hello}
+spec:
+  scaleTargetRef: {apiVersion: argoproj.io/v1alpha1, kind: Rollout, name: hello}
+  minReplicas: 1
+  maxReplicas: 3
+  metrics:
+  - type: Pods
+    pods: {metric: {name: http_requests}, target: {type: AverageValue, averageValue: "2"}}
+"#;
+    lab.apply(&format!(
+        "{rollout}{}{}{autoscaler}",
+        service("hello"),
+        route("hello", "production", &["hello"])
+    ));
+    reaches(&lab, "Healthy");
+    let url = lab.address("production");
+    lab.answers(&url, 1);
+    let traffic = Traffic::on(&url);
+    lab.answers(&url, 3);
+    let seen = traffic.end();
+    assert!(seen.failed.is_empty(), "{seen:?}");
+    let told = lab.kubectl(&["describe", "hpa", "hello"]);
+    assert!(
+        told.contains("Rollout/hello") && told.contains("pods metric http_requests above target"),
+        "{told}"
+    );
+}

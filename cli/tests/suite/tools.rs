@@ -12,6 +12,8 @@ pub(crate) enum Tool {
     Docker,
     /// skopeo.
     Skopeo,
+    /// curl, as a client of HTTPS.
+    Curl,
     /// Mounting a file system.
     Mount,
     /// A network namespace of one's own.
@@ -32,6 +34,7 @@ pub(crate) fn offered(tool: Tool) -> bool {
         Tool::Kubectl(version) => runs(&format!("kubectl-{version}"), &["version", "--client"]),
         Tool::Docker => runs("docker", &["version"]),
         Tool::Skopeo => runs("skopeo", &["--version"]),
+        Tool::Curl => runs("curl", &["--version"]),
         Tool::Mount => runs(
             "unshare",
             &["--mount", "mount", "-t", "tmpfs", "none", "/mnt"],
