@@ -333,6 +333,11 @@ messages! {
         fr: "le registre {registry} ne répond pas comme un registre ({problem})",
         look: "devops-lab status";
 
+        TrafficUnreadable "traffic-unreadable" { problem }
+        en: "the record of your traffic cannot be read ({problem})",
+        fr: "l’enregistrement de votre trafic est illisible ({problem})",
+        look: "devops-lab traffic status";
+
         TimedOut "timed-out" { seconds }
         en: "the check took longer than {seconds} s and was given up",
         fr: "la vérification a pris plus de {seconds} s et a été abandonnée",

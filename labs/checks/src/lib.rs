@@ -37,6 +37,7 @@ mod placeholders;
 mod pod_trouble;
 mod prose;
 mod read;
+mod traffic_record;
 mod workload;
 
 #[cfg(test)]
