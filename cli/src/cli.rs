@@ -577,6 +577,11 @@ pub(crate) enum LabCommand {
     Next(LabArgs),
     /// Show a lab, or one of its steps
     Show(LabShowArgs),
+    /// Prove labs on clusters of their own: every mistake gets its diagnosis, every solution holds
+    #[command(
+        after_help = "Examples:\n  devops-lab lab test deploy-three-replicas\n  devops-lab lab test --all --engine both\n  devops-lab lab test --labs ./labs my-lab -o json"
+    )]
+    Test(LabTestArgs),
 }
 
 /// Options of every lab command.
@@ -586,6 +591,16 @@ pub(crate) struct LabArgs {
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) language: LanguageArgs,
+    #[command(flatten)]
+    pub(crate) labs: LabsArgs,
+}
+
+/// Whose labs.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LabsArgs {
+    /// Directory of other labs: a lab, or a folder of labs [default: those of this program]
+    #[arg(long, value_name = "DIR", env = "DEVOPS_LAB_LABS")]
+    pub(crate) labs: Option<PathBuf>,
 }
 
 /// Which language.
@@ -603,6 +618,41 @@ pub(crate) struct LabShowArgs {
     pub(crate) lab: String,
     #[command(flatten)]
     pub(crate) options: LabArgs,
+}
+
+/// Arguments of `lab test`.
+#[derive(Debug, Args)]
+pub(crate) struct LabTestArgs {
+    /// Labs to prove, by their names
+    #[arg(required_unless_present = "all")]
+    pub(crate) lab: Vec<String>,
+    /// Prove every lab
+    #[arg(long, conflicts_with = "lab")]
+    pub(crate) all: bool,
+    /// What runs the pods
+    #[arg(long, value_enum, default_value_t = ProofEngine::Process)]
+    pub(crate) engine: ProofEngine,
+    #[command(flatten)]
+    pub(crate) labs: LabsArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Leave the clusters and files of labs that fail, and say where they are
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// How many labs at a time [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: Option<u16>,
+}
+
+/// Engines on which labs are proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProofEngine {
+    /// Processes on this machine.
+    Process,
+    /// Containers on the local Docker daemon.
+    Docker,
+    /// One after the other.
+    Both,
 }
 
 /// Arguments of `check`.

@@ -8,6 +8,7 @@
 mod apply;
 mod cli;
 mod commands;
+mod labs;
 mod markdown;
 mod output;
 mod progress;

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         output: OutputArgs { output },
     } = args;
     let mut learner = Learner::of(options)?;
-    let labs = Labs::embedded()?;
+    let labs = learner.labs.clone();
     let Some((lab, steps)) = choose(&labs, &learner.progress, target.as_deref())? else {
         line(good(
             learner.say("All labs are done.", "Tous les labs sont terminés."),
@@ -106,7 +106,7 @@ fn choose<'a>(
 }
 
 /// Runs the checks of some steps of a lab, as its learner left her desk.
-async fn check(
+pub(crate) async fn check(
     record: &Record,
     dir: &ClusterDir,
     progress: &Progress,

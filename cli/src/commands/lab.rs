@@ -1,8 +1,7 @@
 //! `devops-lab lab`: what there is to learn, and the next step.
 
-use std::borrow::Cow;
-use std::fs;
-use std::path::Path;
+mod test;
+
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -14,32 +13,26 @@ use lab_checks::progress::Progress;
 use lab_cluster::lifecycle::DEFAULT_NAME;
 use lab_cluster::record::{ClusterDir, Home, Record, RecordError};
 use lab_cluster::status;
-use rust_embed::RustEmbed;
 
-use crate::cli::{ClusterArgs, LabArgs, LabCommand, LabShowArgs, LanguageArgs};
+use crate::cli::{ClusterArgs, LabArgs, LabCommand, LabShowArgs, LabsArgs, LanguageArgs};
+use crate::labs::{self, workspace};
 use crate::markdown;
 use crate::output::{blank, faint, good, line, strong, table};
 
-/// The sample applications that labs work on.
-#[derive(RustEmbed)]
-#[folder = "../fixtures/apps"]
-struct Apps;
-
 /// Names the cluster where `--name` does not, as in `cli`.
 const CLUSTER_VARIABLE: &str = "DEVOPS_LAB_CLUSTER";
-/// How the sample manifests name the registry; the cluster's own may have another port.
-const SAMPLE_REGISTRY: &str = "localhost:5001";
 
 pub(crate) async fn run(args: LabCommand) -> anyhow::Result<ExitCode> {
     match args {
         LabCommand::List(args) => list(args)?,
         LabCommand::Next(args) => next(args)?,
         LabCommand::Show(args) => show(args)?,
+        LabCommand::Test(args) => return test::run(args).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who learns: a cluster, its progress, a language.
+/// Who learns: a cluster, its progress, a language, and the labs there are.
 pub(super) struct Learner {
     pub(super) name: String,
     pub(super) language: Language,
@@ -47,6 +40,7 @@ pub(super) struct Learner {
     /// None where there is no such cluster.
     pub(super) record: Option<Record>,
     pub(super) progress: Progress,
+    pub(super) labs: Labs,
 }
 
 impl Learner {
@@ -54,8 +48,10 @@ impl Learner {
         let LabArgs {
             cluster: ClusterArgs { name },
             language: LanguageArgs { lang },
+            labs: LabsArgs { labs },
         } = args;
         let language = language(lang.as_deref())?;
+        let labs = labs::load(labs.as_deref())?;
         let dir = Home::from_env()?.cluster(&name);
         let record = match dir.load() {
             Ok(record) => Some(record),
@@ -69,6 +65,7 @@ impl Learner {
             dir,
             record,
             progress,
+            labs,
         })
     }
 
@@ -111,12 +108,12 @@ impl Learner {
 }
 
 /// Where a cluster's progress is kept.
-pub(super) fn progress_path(dir: &ClusterDir) -> std::path::PathBuf {
+pub(crate) fn progress_path(dir: &ClusterDir) -> std::path::PathBuf {
     dir.join("labs/progress.json")
 }
 
 /// The addresses that labs speak of.
-pub(super) fn addresses(record: &Record, dir: &ClusterDir) -> Addresses {
+pub(crate) fn addresses(record: &Record, dir: &ClusterDir) -> Addresses {
     let status::Addresses {
         api: _,
         production,
@@ -135,7 +132,7 @@ pub(super) fn addresses(record: &Record, dir: &ClusterDir) -> Addresses {
 }
 
 /// One of two texts.
-pub(super) fn pick<'a>(language: Language, en: &'a str, fr: &'a str) -> &'a str {
+pub(crate) fn pick<'a>(language: Language, en: &'a str, fr: &'a str) -> &'a str {
     match language {
         Language::En => en,
         Language::Fr => fr,
@@ -160,7 +157,7 @@ pub(super) fn language(asked: Option<&str>) -> anyhow::Result<Language> {
 }
 
 /// The lab and step that `LAB` or `LAB/STEP` name.
-pub(super) fn find<'a>(
+pub(crate) fn find<'a>(
     labs: &'a Labs,
     target: &str,
 ) -> anyhow::Result<(&'a Lab, Option<&'a Step>)> {
@@ -190,7 +187,7 @@ pub(super) fn find<'a>(
 
 fn list(args: LabArgs) -> anyhow::Result<()> {
     let learner = Learner::of(args)?;
-    let labs = Labs::embedded()?;
+    let labs = &learner.labs;
     let rows: Vec<_> = labs
         .iter()
         .map(|lab| {
@@ -223,8 +220,8 @@ fn list(args: LabArgs) -> anyhow::Result<()> {
 
 fn next(args: LabArgs) -> anyhow::Result<()> {
     let learner = Learner::of(args)?;
-    let labs = Labs::embedded()?;
-    let Some((lab, step)) = learner.progress.next_step(&labs) else {
+    let labs = &learner.labs;
+    let Some((lab, step)) = learner.progress.next_step(labs) else {
         line(good(
             learner.say("All labs are done.", "Tous les labs sont terminés."),
         ));
@@ -248,8 +245,8 @@ fn next(args: LabArgs) -> anyhow::Result<()> {
 fn show(args: LabShowArgs) -> anyhow::Result<()> {
     let LabShowArgs { lab, options } = args;
     let learner = Learner::of(options)?;
-    let labs = Labs::embedded()?;
-    let (lab, step) = find(&labs, &lab)?;
+    let labs = &learner.labs;
+    let (lab, step) = find(labs, &lab)?;
     if let Some(step) = step {
         print_step(&learner, lab, step);
         return Ok(());
@@ -310,48 +307,22 @@ pub(super) fn set(learner: &Learner, text: &str) {
     ));
 }
 
-/// Gives the lab's files to the learner, unless she has them: her work is never overwritten.
+/// Gives the lab's files to the learner, and says so.
 fn hand_out(learner: &Learner, lab: &Lab) -> anyhow::Result<()> {
-    let Some(app) = &lab.app else { return Ok(()) };
-    let directory = Path::new(app);
-    if directory.exists() {
-        return Ok(());
-    }
-    for file in files_of(app) {
-        let content = Apps::get(&file).context("an embedded file vanished")?;
-        let path = Path::new(&*file);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)
-                .with_context(|| format!("failed to create {}", parent.display()))?;
-        }
-        fs::write(
-            path,
-            localized(&content.data, &learner.addresses().registry),
-        )
-        .with_context(|| format!("failed to write {}", path.display()))?;
-    }
-    if directory.exists() {
+    let workspace = std::env::current_dir().context("the current directory is gone")?;
+    let given = workspace::hand_out(&learner.labs, lab, &workspace, &learner.addresses())?;
+    if !given.is_empty() {
         let said = learner.say(
             "The lab's files are now in",
             "Les fichiers du lab sont maintenant dans",
         );
-        line(format_args!("{said} {}", strong(&format!("./{app}"))));
+        let places: Vec<_> = given
+            .iter()
+            .map(|place| strong(&format!("./{place}")))
+            .collect();
+        line(format_args!("{said} {}", places.join(", ")));
     }
     Ok(())
-}
-
-/// An application's files, without the later versions, which labs give away when they come to them.
-fn files_of(app: &str) -> impl Iterator<Item = Cow<'static, str>> {
-    let (own, later) = (format!("{app}/"), format!("{app}/versions/"));
-    Apps::iter().filter(move |file| file.starts_with(&own) && !file.starts_with(&later))
-}
-
-/// A sample file with the cluster's own registry in it.
-fn localized(content: &[u8], registry: &str) -> Vec<u8> {
-    match std::str::from_utf8(content) {
-        Ok(text) => text.replace(SAMPLE_REGISTRY, registry).into_bytes(),
-        Err(_) => content.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -379,28 +350,6 @@ mod tests {
                 .to_string()
                 .contains("look, image")
         );
-    }
-
-    #[test]
-    fn every_lab_finds_its_application() {
-        for lab in Labs::embedded().unwrap().iter() {
-            let Some(app) = &lab.app else { continue };
-            let files: Vec<_> = files_of(app).collect();
-            assert!(files.contains(&format!("{app}/Dockerfile").into()), "{app}");
-            assert!(
-                !files.iter().any(|file| file.contains("/versions/")),
-                "later versions are given away"
-            );
-        }
-    }
-
-    #[test]
-    fn manifests_name_the_registry_of_the_cluster() {
-        assert_eq!(
-            localized(b"image: localhost:5001/hello:1", "localhost:5003"),
-            b"image: localhost:5003/hello:1"
-        );
-        assert_eq!(localized(&[0xff], "localhost:5003"), [0xff]);
     }
 
     #[test]

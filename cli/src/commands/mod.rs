@@ -1,15 +1,15 @@
 //! One file per subcommand: its `run`, which destructures its arguments and does the work.
 
-mod check;
+pub(crate) mod check;
 mod completions;
 mod delete;
 mod demo;
 mod doctor;
-mod env;
+pub(crate) mod env;
 mod fault;
 mod image;
 mod image_approve;
-mod lab;
+pub(crate) mod lab;
 mod logs;
 mod man;
 mod metrics;

@@ -1,140 +1,157 @@
-//! The labs as a learner goes through them, and the proof that each can be done: every mistake
+//! The labs as a learner goes through them, and the proof of each by `lab test`: every mistake
 //! gets its diagnosis, every solution holds.
-
-use std::path::{Path, PathBuf};
 
 use lab_checks::library::Labs;
 use serde_json::Value;
 
-use crate::lab::{KUBECTL, Lab, SOON, run};
+use crate::lab::{KUBECTL, Lab, Said};
 use crate::tools::{Tool, needs};
-use crate::wait::wait_for;
 
-/// A lab's scripts, run as its learner would type them.
-struct Classroom<'a> {
-    cluster: &'a Lab,
-    lab: &'a lab_checks::lab::Lab,
+/// A directory with a `kubectl` in it, before what is on the PATH: scripts call it by this name.
+fn path_with_kubectl(lab: &Lab) -> String {
+    let programs = lab.file("bin");
+    std::fs::create_dir_all(&programs).expect("a test's directory can be made");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let kubectl =
+        std::env::split_paths(&path).map(|place| place.join(format!("kubectl-{KUBECTL}")));
+    let kubectl = kubectl
+        .into_iter()
+        .find(|kubectl| kubectl.exists())
+        .expect("kubectl is there");
+    std::os::unix::fs::symlink(kubectl, programs.join("kubectl")).expect("a link can be made");
+    format!("{}:{path}", programs.display())
 }
 
-impl Classroom<'_> {
-    /// The verdict on a step, and what was found.
-    fn check(&self, step: &str) -> (String, Vec<String>) {
-        let target = format!("{}/{step}", self.lab.name);
-        let said = self.cluster.devops_lab(&["check", &target, "-o", "json"]);
-        let answer: Value = serde_json::from_str(&said.stdout)
-            .unwrap_or_else(|error| panic!("check is not JSON ({error}): {said}"));
-        let checks = answer["steps"][0]["checks"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let id = |check: &Value| {
-            check["diagnosis"]["id"]
-                .as_str()
-                .or(check["why"]["id"].as_str())
-                .map(str::to_owned)
-        };
-        let verdict = answer["verdict"].as_str().unwrap_or_default().to_owned();
-        (verdict, checks.iter().filter_map(id).collect())
-    }
+/// Runs `lab test`; what it answered, as JSON.
+fn prove(topic: &str, args: &[&str]) -> (Said, Value) {
+    let mut lab = Lab::in_private_home(topic);
+    lab.set("PATH", &path_with_kubectl(&lab));
+    let said = lab.devops_lab(&[&["lab", "test", "-o", "json"], args].concat());
+    let answer = serde_json::from_str(&said.stdout)
+        .unwrap_or_else(|error| panic!("lab test gave no JSON ({error}): {said}"));
+    (said, answer)
+}
 
-    /// Runs `solution/look.sh` and its like beside the lab's files.
-    fn script(&self, script: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../labs/content")
-            .join(&self.lab.folder)
-            .join(script);
-        let mut command = self.cluster.command("sh");
-        command
-            .arg(path)
-            .env("PATH", self.path())
-            .env("DEVOPS_LAB_REGISTRY", self.cluster.address("registry"))
-            .env("DEVOPS_LAB_PRODUCTION", self.cluster.address("production"));
-        run(command).succeeded(script);
-    }
-
-    /// `devops-lab` and `kubectl` by the names that scripts use.
-    fn path(&self) -> String {
-        let programs = self.cluster.file("bin");
-        std::fs::create_dir_all(&programs).expect("a test's directory can be made");
-        let own = PathBuf::from(self.cluster.program(&[]).get_program());
-        let path = std::env::var("PATH").unwrap_or_default();
-        let kubectl =
-            std::env::split_paths(&path).map(|place| place.join(format!("kubectl-{KUBECTL}")));
-        let kubectl = kubectl
-            .into_iter()
-            .find(|kubectl| kubectl.exists())
-            .expect("kubectl is there");
-        for (name, target) in [("devops-lab", own), ("kubectl", kubectl)] {
-            // It may be there from an earlier script.
-            let _ = std::os::unix::fs::symlink(target, programs.join(name));
-        }
-        format!("{}:{path}", programs.display())
-    }
-
-    fn mistakes_and_solution(&self, step: &str) {
-        for mistake in self
-            .lab
-            .mistakes
-            .iter()
-            .filter(|mistake| mistake.step == step)
-        {
-            self.script(&format!("mistakes/{}.sh", mistake.id));
-            wait_for(
-                &format!("mistake {} is diagnosed", mistake.id),
-                SOON,
-                || {
-                    let (verdict, found) = self.check(step);
-                    assert_eq!(
-                        verdict, "not-yet",
-                        "mistake {} passes: {found:?}",
-                        mistake.id
-                    );
-                    if found.contains(&mistake.diagnosis) {
-                        Ok(())
-                    } else {
-                        Err(format!("{found:?}"))
-                    }
-                },
-            );
-        }
-        self.script(&format!("solution/{step}.sh"));
-        wait_for(
-            &format!("the solution of {step} holds"),
-            SOON,
-            || match self.check(step) {
-                (verdict, _) if verdict == "holds" => Ok(()),
-                (verdict, found) => Err(format!("{verdict} {found:?}")),
-            },
-        );
+fn every_lab_is_proved(engine: &str) {
+    let (said, answer) = prove("proof", &["--all", "--engine", engine]);
+    assert!(said.code == Some(0) && answer["passed"] == true, "{said}");
+    let proved = answer["labs"].as_array().expect("labs are listed");
+    let labs = Labs::embedded().expect("the labs are sound");
+    assert_eq!(proved.len(), labs.iter().count());
+    for (lab, proved) in labs.iter().zip(proved) {
+        // Twice each.
+        assert_eq!(proved["lab"], lab.name);
+        assert_eq!(proved["steps"], 2 * lab.steps.len(), "{said}");
+        assert_eq!(proved["mistakes"], 2 * lab.mistakes.len(), "{said}");
     }
 }
 
 #[test]
 fn every_mistake_of_a_lab_gets_its_diagnosis_and_every_solution_holds() {
     needs!(Tool::Kubectl(KUBECTL));
-    let labs = Labs::embedded().expect("the labs are sound");
-    for lab in labs.iter() {
-        let cluster = Lab::started("labs", &["3"]);
-        cluster.ok(&["lab", "next"]);
-        // Scripts call kubectl by itself, as a learner does after `eval "$(devops-lab env)"`.
-        cluster.ok(&["env"]);
-        let classroom = Classroom {
-            cluster: &cluster,
-            lab,
-        };
-        for (at, step) in lab.steps.iter().enumerate() {
-            // The first step of a lab may be to look at what is there already.
-            let (verdict, found) = classroom.check(&step.id);
-            assert!(
-                at == 0 || verdict == "not-yet",
-                "{} holds before it was done: {found:?}",
-                step.id
-            );
-            classroom.mistakes_and_solution(&step.id);
-        }
-        let all = cluster.ok(&["lab", "list"]);
-        assert!(all.contains(&format!("{0}/{0}", lab.steps.len())), "{all}");
+    every_lab_is_proved("process");
+}
+
+#[test]
+fn labs_are_proved_on_docker_too() {
+    needs!(Tool::Kubectl(KUBECTL), Tool::Docker);
+    every_lab_is_proved("docker");
+}
+
+/// A lab of one step, whose check is that the registry has an image, with what is wrong with it.
+fn write_lab(lab: &Lab, name: &str, yaml: &str, scripts: &[(&str, &str)]) {
+    let root = lab.file("labs").join(format!("01-{name}"));
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a file is in a directory"))
+            .expect("a directory can be made");
+        std::fs::write(path, text).expect("a file can be written");
+    };
+    let head = format!(
+        "apiVersion: devops-lab.dev/v1\nkind: Lab\nmetadata: {{name: {name}}}\ntitle: {{en: T, fr: T}}\nminutes: 5\napp: hello\n"
+    );
+    write("lab.yaml", &format!("{head}{yaml}"));
+    for language in ["en", "fr"] {
+        let prose = "# T\n\nIntro.\n\n## Step {#one}\n\nDo.\n";
+        write(&format!("{language}.md"), prose);
     }
+    for (path, text) in scripts {
+        write(path, text);
+    }
+}
+
+const ONE_STEP: &str = "steps:
+  - id: one
+    checks:
+      - use: image-in-registry
+        with: {image: \"{{registry}}/hello:1.0.0\"}
+mistakes:
+  - {id: other, step: one, diagnosis: tag-never-pushed}
+";
+const PUSH: &str =
+    "set -eu\ndevops-lab image build -t \"$DEVOPS_LAB_REGISTRY/hello:1.0.0\" --push hello\n";
+const PUSH_OTHER: &str =
+    "set -eu\ndevops-lab image build -t \"$DEVOPS_LAB_REGISTRY/hello:2\" --push hello\n";
+
+/// Proves a lab that is wrong; what was found, and whether anything is left of it.
+#[track_caller]
+fn refuted(yaml: &str, scripts: &[(&str, &str)], expected: &[(&str, &str, &str)]) {
+    let lab = Lab::in_private_home("refuted");
+    write_lab(&lab, "wrong", yaml, scripts);
+    let labs = lab.file("labs").display().to_string();
+    let said = lab.devops_lab(&["lab", "test", "--all", "--labs", &labs, "-o", "json"]);
+    let answer: Value = serde_json::from_str(&said.stdout)
+        .unwrap_or_else(|error| panic!("lab test gave no JSON ({error}): {said}"));
+    assert_eq!(
+        (said.code, &answer["passed"]),
+        (Some(1), &Value::Bool(false))
+    );
+    let text = |failure: &Value, key: &str| failure[key].as_str().unwrap_or_default().to_owned();
+    let failures = answer["labs"][0]["failures"].as_array().cloned();
+    let found: Vec<_> = failures
+        .iter()
+        .flatten()
+        .map(|failure| {
+            (
+                text(failure, "place"),
+                text(failure, "observed"),
+                text(failure, "evidence"),
+            )
+        })
+        .collect();
+    assert_eq!(found.len(), expected.len(), "{said}");
+    for ((place, observed, evidence), (at, seen, told)) in found.iter().zip(expected) {
+        assert_eq!(place, at, "{said}");
+        assert!(observed.contains(seen) && evidence.contains(told), "{said}");
+    }
+}
+
+#[test]
+fn a_lab_whose_mistake_passes_or_whose_step_holds_already_is_refuted() {
+    refuted(
+        ONE_STEP,
+        &[
+            ("start.sh", PUSH),
+            ("mistakes/other.sh", PUSH_OTHER),
+            ("solution/one.sh", PUSH),
+        ],
+        &[
+            ("one", "holds", "image-in-registry"),
+            ("mistakes/other.sh", "holds", "image-in-registry"),
+        ],
+    );
+}
+
+#[test]
+fn a_lab_whose_script_fails_is_refuted_with_what_the_script_said() {
+    refuted(
+        ONE_STEP,
+        &[
+            ("mistakes/other.sh", PUSH_OTHER),
+            ("solution/one.sh", "echo pushed nothing >&2\nexit 7\n"),
+        ],
+        &[("solution/one.sh", "exit code 7", "pushed nothing")],
+    );
 }
 
 #[test]

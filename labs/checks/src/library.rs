@@ -3,6 +3,8 @@
 //! ```text
 //! NN-slug/lab.yaml          structure: steps, checks, hints
 //! NN-slug/en.md, fr.md      prose, one section per step
+//! NN-slug/start.sh          optional: brings a cluster to where the lab begins
+//! NN-slug/files/…           optional: what the learner is given beside the application
 //! NN-slug/solution/STEP.sh  how a step is done
 //! NN-slug/mistakes/ID.sh    how it goes wrong, with the diagnosis that it must get
 //! ```
@@ -10,7 +12,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rust_embed::RustEmbed;
 
@@ -29,6 +31,68 @@ struct Content;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labs {
     labs: Vec<Lab>,
+    source: Source,
+}
+
+/// Where the files of labs are read from.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Source {
+    #[default]
+    Program,
+    Directory(PathBuf),
+}
+
+impl Source {
+    /// A file by its path from the labs' root.
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Program => Some(Content::get(path)?.data.into_owned()),
+            Self::Directory(root) => fs::read(root.join(path)).ok(),
+        }
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        String::from_utf8(self.read(path)?).ok()
+    }
+
+    /// The files below a directory, by their paths from the labs' root, sorted.
+    fn below(&self, directory: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        match self {
+            Self::Program => {
+                let lead = format!("{directory}/");
+                let inside = Content::iter().filter(|path| path.starts_with(&lead));
+                found.extend(inside.map(Cow::into_owned));
+            }
+            Self::Directory(root) => walk(root, directory, &mut found),
+        }
+        found.sort();
+        found
+    }
+}
+
+fn walk(root: &Path, directory: &str, found: &mut Vec<String>) {
+    let entries = fs::read_dir(root.join(directory)).into_iter().flatten();
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let path = format!("{directory}/{name}");
+        if entry.path().is_dir() {
+            walk(root, &path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// A file that a lab gives to its learner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenFile {
+    /// Where it belongs in the learner's directory.
+    pub path: String,
+    /// What is in it.
+    pub content: Vec<u8>,
 }
 
 impl Labs {
@@ -40,12 +104,7 @@ impl Labs {
         let folders: BTreeSet<_> = Content::iter()
             .filter_map(|path| Some(path.strip_suffix("/lab.yaml")?.to_owned()))
             .collect();
-        Self::read(&folders, |path| {
-            let content = Content::get(path)?;
-            String::from_utf8(content.data.into_owned())
-                .ok()
-                .map(Cow::Owned)
-        })
+        Self::read_from(Source::Program, &folders)
     }
 
     /// The labs of a directory: itself, where it has a `lab.yaml`, or its subdirectories.
@@ -72,9 +131,12 @@ impl Labs {
                 problem.hint("a lab is a folder with a lab.yaml"),
             ]));
         }
-        Self::read(&folders, |file| {
-            fs::read_to_string(root.join(file)).ok().map(Cow::Owned)
-        })
+        Self::read_from(Source::Directory(root), &folders)
+    }
+
+    fn read_from(source: Source, folders: &BTreeSet<String>) -> Result<Self, Problems> {
+        let labs = Self::read(folders, |file| source.text(file).map(Cow::Owned))?;
+        Ok(Self { source, ..labs })
     }
 
     fn read(
@@ -88,7 +150,10 @@ impl Labs {
             .collect();
         prerequisites(&labs, &mut problems);
         if problems.is_empty() {
-            Ok(Self { labs })
+            Ok(Self {
+                labs,
+                source: Source::default(),
+            })
         } else {
             Err(Problems(problems))
         }
@@ -97,6 +162,29 @@ impl Labs {
     /// All labs.
     pub fn iter(&self) -> impl Iterator<Item = &Lab> {
         self.labs.iter()
+    }
+
+    /// A script of a lab, such as `start.sh`, `solution/STEP.sh` or `mistakes/ID.sh`; none where
+    /// the lab has no such file.
+    #[must_use]
+    pub fn script(&self, lab: &Lab, name: &str) -> Option<String> {
+        self.source.text(&format!("{}/{name}", lab.folder))
+    }
+
+    /// What is in `files/` of a lab.
+    #[must_use]
+    pub fn given_files(&self, lab: &Lab) -> Vec<GivenFile> {
+        let root = format!("{}/files", lab.folder);
+        let file = |path: String| {
+            let content = self.source.read(&path)?;
+            let path = path.strip_prefix(&root)?.trim_start_matches('/').to_owned();
+            Some(GivenFile { path, content })
+        };
+        self.source
+            .below(&root)
+            .into_iter()
+            .filter_map(file)
+            .collect()
     }
 
     /// The lab of this name; its folder, or the beginning of its name where that is clear, do
@@ -378,7 +466,15 @@ steps:
     #[test]
     fn a_directory_of_labs_is_read_like_the_embedded_ones() {
         let content = Path::new(env!("CARGO_MANIFEST_DIR")).join("../content");
-        assert_eq!(Labs::from_dir(&content), Labs::embedded());
+        let (read, embedded) = (Labs::from_dir(&content).unwrap(), Labs::embedded().unwrap());
+        assert!(read.iter().eq(embedded.iter()));
+        for lab in embedded.iter() {
+            assert_eq!(read.given_files(lab), embedded.given_files(lab));
+            let step = lab.steps.iter().find(|step| !step.checks.is_empty());
+            let name = format!("solution/{}.sh", step.unwrap().id);
+            assert_eq!(read.script(lab, &name), embedded.script(lab, &name));
+            assert!(read.script(lab, &name).is_some(), "{name}");
+        }
         assert!(
             Labs::embedded()
                 .unwrap()
@@ -392,6 +488,30 @@ steps:
             nothing.starts_with("/nonexistent: cannot be read"),
             "{nothing}"
         );
+    }
+
+    #[test]
+    fn files_of_a_lab_are_given_by_their_place_in_the_learners_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = root.path().join("01-sample").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put("lab.yaml", YAML);
+        put("en.md", PROSE);
+        put("fr.md", PROSE);
+        put("solution/look.sh", "exit 0");
+        put("files/hello/ci/pipeline.yml", "a");
+        put("files/b.txt", "b");
+        let labs = Labs::from_dir(root.path()).unwrap();
+        let lab = labs.get("sample").unwrap();
+        let given = labs.given_files(lab);
+        let paths: Vec<_> = given.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["b.txt", "hello/ci/pipeline.yml"]);
+        assert_eq!(given[1].content, b"a");
+        assert_eq!(labs.script(lab, "solution/look.sh").unwrap(), "exit 0");
+        assert_eq!(labs.script(lab, "start.sh"), None);
     }
 
     #[test]

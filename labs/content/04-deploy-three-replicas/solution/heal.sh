@@ -1,6 +1,6 @@
 #!/bin/sh
-# Deletes one pod that is not on its way out already.
+# Deletes one pod of the deployment; another takes its place.
 set -eu
-pod=$(kubectl get pods -l app=hello -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}' | head -n 1)
-kubectl delete pod "$pod"
+pod=$(kubectl get pods -l app=hello -o name | head -n 1)
+kubectl delete "$pod"
 kubectl rollout status deployment/hello --timeout=60s

@@ -1,0 +1,236 @@
+//! `devops-lab lab test`: the proof that labs work.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use futures::stream::{self, StreamExt};
+use lab_checks::lab::Lab;
+use lab_checks::library::Labs;
+use lab_cluster::config::EngineKind;
+use lab_cluster::record::Home;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::find;
+use crate::cli::{Format, LabTestArgs, LabsArgs, OutputArgs, ProofEngine};
+use crate::labs::proof::{Failure, Proof, Proved, clear, place_of};
+use crate::output::{bad, blank, good, json, line, note, report, strong, table};
+
+pub(super) async fn run(args: LabTestArgs) -> anyhow::Result<ExitCode> {
+    let LabTestArgs {
+        lab: names,
+        all,
+        engine,
+        labs: LabsArgs { labs: directory },
+        output: OutputArgs { output },
+        keep,
+        jobs,
+    } = args;
+    let directory = directory.as_deref().map(place_of).transpose()?;
+    let labs = crate::labs::load(directory.as_deref())?;
+    let chosen = choose(&labs, &names, all)?;
+    let place = tempfile::Builder::new()
+        .prefix("devops-lab-test-")
+        .tempdir()
+        .context("failed to make a home for the clusters of the test")?;
+    let home = Home::at(place.path());
+    let plan = Plan {
+        labs: &labs,
+        directory,
+        home: &home,
+        jobs: jobs.map_or_else(processors, usize::from),
+    };
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let outcome = tokio::select! {
+        outcome = plan.run(&chosen, engines(engine)) => Some(outcome),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+    };
+    let Some(outcome) = outcome else {
+        note("Interrupted: removing the clusters of the test …");
+        clear(&home).await?;
+        return Ok(ExitCode::from(130));
+    };
+    let passed = outcome.iter().all(Outcome::is_good);
+    if keep && !passed {
+        let place = place.keep();
+        note(format_args!(
+            "Kept: export DEVOPS_LAB_HOME={} (devops-lab status --all; devops-lab delete --all)",
+            place.display()
+        ));
+    } else {
+        clear(&home).await?;
+    }
+    match output {
+        Format::Json => json(&serde_json::json!({"passed": passed, "labs": outcome}))?,
+        Format::Text => print(&outcome),
+    }
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn choose<'a>(labs: &'a Labs, names: &[String], all: bool) -> anyhow::Result<Vec<&'a Lab>> {
+    if all {
+        return Ok(labs.iter().collect());
+    }
+    let lab = |name: &String| Ok(find(labs, name)?.0);
+    names.iter().map(lab).collect()
+}
+
+fn engines(engine: ProofEngine) -> &'static [EngineKind] {
+    match engine {
+        ProofEngine::Process => &[EngineKind::Process],
+        ProofEngine::Docker => &[EngineKind::Docker],
+        ProofEngine::Both => &[EngineKind::Process, EngineKind::Docker],
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What came of a lab on an engine.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    /// It was gone through.
+    Proved(Proved),
+    /// It could not be.
+    #[serde(rename_all = "camelCase")]
+    Broken {
+        lab: String,
+        engine: EngineKind,
+        problem: String,
+    },
+}
+
+impl Outcome {
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Proved(proved) if proved.failures.is_empty())
+    }
+}
+
+struct Plan<'a> {
+    labs: &'a Labs,
+    directory: Option<PathBuf>,
+    home: &'a Home,
+    jobs: usize,
+}
+
+impl Plan<'_> {
+    async fn run(&self, labs: &[&Lab], engines: &[EngineKind]) -> Vec<Outcome> {
+        let pairs = engines
+            .iter()
+            .flat_map(|engine| labs.iter().map(move |lab| (*lab, *engine)));
+        let proofs = pairs.map(|(lab, engine)| self.prove(lab, engine));
+        // As they were asked for, whichever ends first.
+        stream::iter(proofs).buffered(self.jobs).collect().await
+    }
+
+    async fn prove(&self, lab: &Lab, engine: EngineKind) -> Outcome {
+        let tell = |text: &str| note(format_args!("  {} {text}", good("✓")));
+        let proof = Proof {
+            labs: self.labs,
+            directory: self.directory.clone(),
+            lab,
+            engine,
+            home: self.home,
+            tell: &tell,
+        };
+        match proof.run().await {
+            Ok(proved) => {
+                for failure in &proved.failures {
+                    let place = &failure.place;
+                    note(format_args!("  {} {}  {place}", bad("✗"), lab.name));
+                }
+                Outcome::Proved(proved)
+            }
+            Err(error) => {
+                report(&error);
+                Outcome::Broken {
+                    lab: lab.name.clone(),
+                    engine,
+                    problem: format!("{error:#}"),
+                }
+            }
+        }
+    }
+}
+
+fn print(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        if let Outcome::Proved(proved) = outcome {
+            proved
+                .failures
+                .iter()
+                .for_each(|failure| explain(proved, failure));
+        }
+    }
+    let rows: Vec<_> = outcomes.iter().map(row).collect();
+    blank();
+    table(
+        &["LAB", "ENGINE", "STEPS", "MISTAKES", "TIME", "RESULT"],
+        &rows,
+    );
+}
+
+fn row(outcome: &Outcome) -> Vec<String> {
+    match outcome {
+        Outcome::Proved(proved) => vec![
+            proved.lab.clone(),
+            proved.engine.as_str().to_owned(),
+            proved.steps.to_string(),
+            proved.mistakes.to_string(),
+            format!("{:.1} s", proved.seconds),
+            match proved.failures.len() {
+                0 => good("proved"),
+                1 => bad("1 failure"),
+                some => bad(&format!("{some} failures")),
+            },
+        ],
+        Outcome::Broken {
+            lab,
+            engine,
+            problem: _,
+        } => {
+            let nothing = || "-".to_owned();
+            let engine = engine.as_str().to_owned();
+            vec![
+                lab.clone(),
+                engine,
+                nothing(),
+                nothing(),
+                nothing(),
+                bad("could not run"),
+            ]
+        }
+    }
+}
+
+fn explain(proved: &Proved, failure: &Failure) {
+    let Failure {
+        pass,
+        place,
+        expected,
+        observed,
+        evidence,
+    } = failure;
+    let Proved { lab, engine, .. } = proved;
+    blank();
+    let place = strong(&format!("{lab}: {place}"));
+    line(format_args!(
+        "{} {place} ({}, pass {pass})",
+        bad("✗"),
+        engine.as_str()
+    ));
+    line(format_args!("    expected  {expected}"));
+    line(format_args!("    observed  {observed}"));
+    for said in evidence.trim_end().lines() {
+        line(format_args!("    | {said}"));
+    }
+}

@@ -1,0 +1,144 @@
+//! The files of a lab, laid out in the learner's directory.
+//!
+//! Her work is never overwritten: an application directory that is there stays as it is, and so
+//! does every single file.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use lab_checks::context::Addresses;
+use lab_checks::lab::Lab;
+use lab_checks::library::Labs;
+use rust_embed::RustEmbed;
+
+/// The sample applications that labs work on.
+#[derive(RustEmbed)]
+#[folder = "../fixtures/apps"]
+struct Apps;
+
+/// How the sample manifests name the registry; the cluster's own may have another port.
+const SAMPLE_REGISTRY: &str = "localhost:5001";
+
+/// Gives the files of a lab to the learner, unless she has them; answers which directories and
+/// files are new, by their first names.
+///
+/// # Errors
+/// Of the file system, with the file.
+pub(crate) fn hand_out(
+    labs: &Labs,
+    lab: &Lab,
+    workspace: &Path,
+    addresses: &Addresses,
+) -> anyhow::Result<Vec<String>> {
+    let mut given = BTreeSet::new();
+    let mut give = |path: &str, content: &[u8]| {
+        let place = workspace.join(path);
+        if place.exists() {
+            return Ok(());
+        }
+        write(&place, &localized(content, &addresses.registry))?;
+        given.insert(path.split('/').next().unwrap_or(path).to_owned());
+        anyhow::Ok(())
+    };
+    for file in files_of(lab, workspace) {
+        let content = Apps::get(&file).context("an embedded file vanished")?;
+        give(&file, &content.data)?;
+    }
+    for file in labs.given_files(lab) {
+        give(&file.path, &file.content)?;
+    }
+    Ok(given.into_iter().collect())
+}
+
+fn write(place: &Path, content: &[u8]) -> anyhow::Result<()> {
+    if let Some(parent) = place.parent() {
+        fs::create_dir_all(parent)
+            .with_context(|| format!("failed to create {}", parent.display()))?;
+    }
+    fs::write(place, content).with_context(|| format!("failed to write {}", place.display()))
+}
+
+/// The files of a lab's application: without its later versions, but those that the lab gives. An
+/// application that the learner has already gets no file but later versions: what is missing she
+/// may have removed.
+fn files_of(lab: &Lab, workspace: &Path) -> Vec<Cow<'static, str>> {
+    let Some(app) = &lab.app else {
+        return Vec::new();
+    };
+    let (own, later) = (format!("{app}/"), format!("{app}/versions/"));
+    let given: Vec<_> = lab
+        .versions
+        .iter()
+        .map(|version| format!("{later}{version}/"))
+        .collect();
+    let has_it = workspace.join(app).exists();
+    Apps::iter()
+        .filter(|file| {
+            let is_given = given.iter().any(|lead| file.starts_with(lead));
+            let is_own = file.starts_with(&own) && !file.starts_with(&later);
+            is_given || (is_own && !has_it)
+        })
+        .collect()
+}
+
+/// A sample file with the cluster's own registry in it.
+fn localized(content: &[u8], registry: &str) -> Vec<u8> {
+    match std::str::from_utf8(content) {
+        Ok(text) => text.replace(SAMPLE_REGISTRY, registry).into_bytes(),
+        Err(_) => content.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lab(versions: &[&str]) -> Lab {
+        let labs = Labs::embedded().unwrap();
+        let mut lab = labs.get("deploy-three-replicas").unwrap().clone();
+        lab.versions = versions
+            .iter()
+            .map(|version| (*version).to_owned())
+            .collect();
+        lab
+    }
+
+    #[test]
+    fn every_lab_finds_its_application() {
+        for lab in Labs::embedded().unwrap().iter() {
+            let Some(app) = &lab.app else { continue };
+            let files = files_of(lab, Path::new("/nonexistent"));
+            assert!(files.contains(&format!("{app}/Dockerfile").into()), "{app}");
+        }
+    }
+
+    #[test]
+    fn later_versions_are_given_where_the_lab_says_so_and_nothing_is_overwritten() {
+        let place = tempfile::tempdir().unwrap();
+        let (labs, addresses) = (Labs::embedded().unwrap(), Addresses::default());
+        let given = |lab: &Lab| hand_out(&labs, lab, place.path(), &addresses).unwrap();
+        assert_eq!(given(&lab(&[])), ["hello"]);
+        assert!(!place.path().join("hello/versions").exists());
+        let manifest = place.path().join("hello/k8s/deployment.yaml");
+        fs::write(&manifest, "mine").unwrap();
+        fs::remove_file(place.path().join("hello/README.md")).unwrap();
+        assert_eq!(given(&lab(&["2.0.0"])), ["hello"]);
+        assert!(place.path().join("hello/versions/2.0.0/app.js").exists());
+        assert!(!place.path().join("hello/versions/2.0.1").exists());
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
+        assert!(!place.path().join("hello/README.md").exists());
+        assert!(given(&lab(&["2.0.0"])).is_empty());
+    }
+
+    #[test]
+    fn manifests_name_the_registry_of_the_cluster() {
+        assert_eq!(
+            localized(b"image: localhost:5001/hello:1", "localhost:5003"),
+            b"image: localhost:5003/hello:1"
+        );
+        assert_eq!(localized(&[0xff], "localhost:5003"), [0xff]);
+    }
+}
