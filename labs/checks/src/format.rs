@@ -72,7 +72,7 @@ struct StepFile {
 }
 
 /// Exactly one of `choice`, `number`, `text`, `recorded`.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuestionFile {
     id: Spanned<String>,
@@ -83,7 +83,7 @@ struct QuestionFile {
     recorded: Option<RecordedFile>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChoiceFile {
     en: String,
@@ -94,7 +94,7 @@ struct ChoiceFile {
     why: Text,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NumberFile {
     value: f64,
@@ -102,7 +102,7 @@ struct NumberFile {
     within: f64,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RecordedFile {
     figure: Figure,
@@ -274,7 +274,8 @@ impl Lint<'_> {
             );
         }
         let mut ids = HashSet::new();
-        lab.start.checks.iter().for_each(|check| self.check(check));
+        let start = &lab.start.checks;
+        start.iter().for_each(|check| self.check(check, &[]));
         for step in &lab.steps.value {
             self.name(&step.id, "a step's id");
             self.questions(&step.questions);
@@ -293,7 +294,10 @@ impl Lint<'_> {
                     hint,
                 );
             }
-            step.checks.iter().for_each(|check| self.check(check));
+            let asked = &step.questions;
+            step.checks
+                .iter()
+                .for_each(|check| self.check(check, asked));
             step.hints
                 .iter()
                 .filter_map(|hint| hint.when.as_ref())
@@ -323,7 +327,7 @@ impl Lint<'_> {
         }
     }
 
-    fn check(&mut self, check: &CheckFile) {
+    fn check(&mut self, check: &CheckFile, asked: &[QuestionFile]) {
         let name = &check.check;
         let Some(def) = checks::find(&name.value) else {
             let near = nearest(&name.value, checks::ALL.iter().map(|check| check.name));
@@ -338,7 +342,7 @@ impl Lint<'_> {
         let input = CheckInput {
             with: check.with.clone(),
             causes: check.causes.iter().map(CauseFile::cause).collect(),
-            questions: Vec::new(),
+            questions: asked.iter().cloned().filter_map(question).collect(),
         };
         if let Err(error) = (def.accepts)(&input) {
             self.report(
