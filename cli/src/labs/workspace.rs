@@ -3,7 +3,6 @@
 //! Her work is never overwritten: an application directory that is there stays as it is, and so
 //! does every single file.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -11,13 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use lab_checks::context::Addresses;
 use lab_checks::lab::Lab;
-use lab_checks::library::Labs;
-use rust_embed::RustEmbed;
-
-/// The sample applications that labs work on.
-#[derive(RustEmbed)]
-#[folder = "../fixtures/apps"]
-struct Apps;
+use lab_checks::library::{GivenFile, Labs};
 
 /// How the sample manifests name the registry; the cluster's own may have another port.
 const SAMPLE_REGISTRY: &str = "localhost:5001";
@@ -43,11 +36,8 @@ pub(crate) fn hand_out(
         given.insert(path.split('/').next().unwrap_or(path).to_owned());
         anyhow::Ok(())
     };
-    for file in files_of(lab, workspace) {
-        let content = Apps::get(&file).context("an embedded file vanished")?;
-        give(&file, &content.data)?;
-    }
-    for file in labs.given_files(lab) {
+    let app = files_of(labs, lab, workspace);
+    for file in app.into_iter().chain(labs.given_files(lab)) {
         give(&file.path, &file.content)?;
     }
     Ok(given.into_iter().collect())
@@ -64,24 +54,23 @@ fn write(place: &Path, content: &[u8]) -> anyhow::Result<()> {
 /// The files of a lab's application: without its later versions, but those that the lab gives. An
 /// application that the learner has already gets no file but later versions: what is missing she
 /// may have removed.
-fn files_of(lab: &Lab, workspace: &Path) -> Vec<Cow<'static, str>> {
+fn files_of(labs: &Labs, lab: &Lab, workspace: &Path) -> Vec<GivenFile> {
     let Some(app) = &lab.app else {
         return Vec::new();
     };
-    let (own, later) = (format!("{app}/"), format!("{app}/versions/"));
-    let given: Vec<_> = lab
-        .versions
-        .iter()
-        .map(|version| format!("{later}{version}/"))
-        .collect();
     let has_it = workspace.join(app).exists();
-    Apps::iter()
-        .filter(|file| {
-            let is_given = given.iter().any(|lead| file.starts_with(lead));
-            let is_own = file.starts_with(&own) && !file.starts_with(&later);
-            is_given || (is_own && !has_it)
-        })
-        .collect()
+    let is_given = |file: &GivenFile| match file.path.strip_prefix("versions/") {
+        None => !has_it,
+        Some(later) => later
+            .split_once('/')
+            .is_some_and(|(version, _)| lab.versions.iter().any(|given| given == version)),
+    };
+    let files = labs.app_files(app).into_iter().filter(is_given);
+    let in_place = |GivenFile { path, content }| GivenFile {
+        path: format!("{app}/{path}"),
+        content,
+    };
+    files.map(in_place).collect()
 }
 
 /// A sample file with the cluster's own registry in it.
@@ -108,10 +97,12 @@ mod tests {
 
     #[test]
     fn every_lab_finds_its_application() {
-        for lab in Labs::embedded().unwrap().iter() {
+        let labs = Labs::embedded().unwrap();
+        for lab in labs.iter() {
             let Some(app) = &lab.app else { continue };
-            let files = files_of(lab, Path::new("/nonexistent"));
-            assert!(files.contains(&format!("{app}/Dockerfile").into()), "{app}");
+            let files = files_of(&labs, lab, Path::new("/nonexistent"));
+            let dockerfile = format!("{app}/Dockerfile");
+            assert!(files.iter().any(|file| file.path == dockerfile), "{app}");
         }
     }
 

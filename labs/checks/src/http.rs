@@ -1,7 +1,7 @@
 //! Plain HTTP requests to the load balancer and the registry.
 
 use http::header::HeaderMap;
-use http::{Method, Request};
+use http::{HeaderName, Request};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -31,20 +31,14 @@ impl Http {
     }
 
     /// Sends GET. The error is the innermost cause, in words.
-    pub(crate) async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
-        self.send(&Method::GET, url, headers).await
-    }
-
-    /// Sends a request without a body. The error is the innermost cause, in words.
-    pub(crate) async fn send(
+    pub(crate) async fn get(
         &self,
-        method: &Method,
         url: &str,
-        headers: &[(&str, &str)],
+        headers: &[(HeaderName, &str)],
     ) -> Result<Answer, String> {
-        let mut request = Request::builder().method(method).uri(url);
+        let mut request = Request::get(url);
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            request = request.header(name, *value);
         }
         let request = request
             .body(Empty::new())

@@ -5,6 +5,9 @@ use serde_json::Value;
 use crate::context::Addresses;
 
 impl Addresses {
+    /// The names that [`Addresses::fill`] knows.
+    pub(crate) const PLACEHOLDERS: &[&str] = &["production", "test", "registry", "metrics", "git"];
+
     /// `text` with every placeholder filled in.
     #[must_use]
     pub fn fill(&self, text: &str) -> String {

@@ -46,7 +46,7 @@ where
     }
 }
 
-pub(crate) fn problem(what: String, error: &kube::Error) -> Diagnosis {
+fn problem(what: String, error: &kube::Error) -> Diagnosis {
     match error {
         kube::Error::Api(status) if matches!(status.code, 401 | 403) => Diagnosis::ApiRefuses {
             what,
