@@ -33,6 +33,8 @@ const PASSES: u32 = 2;
 const SETTLES: Duration = Duration::from_secs(30);
 /// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often a cluster is started that does not come up.
+const ATTEMPTS: u32 = 4;
 /// Nodes of the cluster, as the first lab has its learner start it.
 const NODES: u16 = 3;
 /// Longest name of a cluster that is made of a lab's.
@@ -160,19 +162,7 @@ impl Proof<'_> {
         }
         fs::create_dir_all(workspace)
             .with_context(|| format!("failed to create {}", workspace.display()))?;
-        let options = StartOptions {
-            name: cluster.clone(),
-            spec: ClusterSpec {
-                nodes: Some(NODES),
-                engine: Some(self.engine),
-                ..ClusterSpec::default()
-            },
-            kubeconfig: None,
-        };
-        let record = lifecycle::start(self.home, options, &Silent)
-            .await
-            .with_context(|| format!("the cluster for lab {} did not start", self.lab.name))?
-            .record;
+        let record = self.cluster(cluster).await?;
         let dir = self.home.cluster(cluster);
         let mut scripts = Scripts::new(self.home, &dir, &record, workspace)?;
         // Nobody's own habits: neither of git, nor of language.
@@ -191,6 +181,31 @@ impl Proof<'_> {
             scripts.set("DEVOPS_LAB_LABS", directory);
         }
         Ok(Classroom { record, scripts })
+    }
+
+    async fn cluster(&self, name: &str) -> anyhow::Result<Record> {
+        let mut attempt = 1;
+        loop {
+            let options = StartOptions {
+                name: name.to_owned(),
+                spec: ClusterSpec {
+                    nodes: Some(NODES),
+                    engine: Some(self.engine),
+                    ..ClusterSpec::default()
+                },
+                kubeconfig: None,
+            };
+            match lifecycle::start(self.home, options, &Silent).await {
+                Ok(report) => return Ok(report.record),
+                // Programs of other homes choose ports too, and may take one between our choice
+                // of it and our use.
+                Err(_) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => {
+                    let lab = &self.lab.name;
+                    return Err(error.context(format!("the cluster for lab {lab} did not start")));
+                }
+            }
+        }
     }
 }
 

@@ -154,6 +154,7 @@ impl Scripts {
     ///
     /// # Errors
     /// Where it fails, with what it said.
+    #[cfg(test)]
     pub(crate) async fn succeed(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let Said { failure, output } = self.run(text).await?;
         if let Some(failure) = failure {
