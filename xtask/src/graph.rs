@@ -14,11 +14,13 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-apiserver", &["lab-api", "lab-context", "lab-store"]),
     ("lab-checks", &["lab-api", "lab-ci", "lab-traffic"]),
     ("lab-ci", &[]),
+    ("lab-classroom", &["lab-checks"]),
     (
         "lab-cli",
         &[
             "lab-api",
             "lab-checks",
+            "lab-classroom",
             "lab-ci",
             "lab-cluster",
             "lab-image",
@@ -98,6 +100,7 @@ pub(crate) const NEVER_SEES: &[(&str, &[&str])] = &[
     ("lab-image", &["kube", "k8s-openapi", "bollard", "axum"]),
     ("lab-cluster", &["clap"]),
     ("lab-checks", &["bollard", "rusqlite", "axum"]),
+    ("lab-classroom", &["bollard", "k8s-openapi"]),
     (
         "lab-ci",
         &["kube", "k8s-openapi", "axum", "rusqlite", "bollard"],
