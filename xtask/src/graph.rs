@@ -12,7 +12,10 @@ use serde::Deserialize;
 pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-api", &[]),
     ("lab-apiserver", &["lab-api", "lab-context", "lab-store"]),
-    ("lab-checks", &["lab-api", "lab-ci", "lab-traffic"]),
+    (
+        "lab-checks",
+        &["lab-api", "lab-ci", "lab-image", "lab-traffic"],
+    ),
     ("lab-ci", &[]),
     ("lab-classroom", &["lab-checks"]),
     (

@@ -34,6 +34,16 @@ messages! {
         fr: "{kind} {name} se trouve dans le namespace {found} au lieu de {namespace}",
         look: "kubectl get {plural} {name} -n {found}";
 
+        ExpressionFalse "expression-false" { kind, plural, which, condition, values }
+        en: "{kind} {which} is not as asked for: {condition} does not hold ({values})",
+        fr: "{kind} {which} n’est pas comme demandé : {condition} n’est pas vrai ({values})",
+        look: "kubectl get {plural} {which} -o yaml";
+
+        TooFewObjects "too-few-objects" { kind, plural, which, expected, found }
+        en: "too few objects {kind} {which} are as asked for: {found} of {expected}",
+        fr: "trop peu d’objets {kind} {which} sont comme demandé : {found} sur {expected}",
+        look: "kubectl get {plural} {which} -o yaml";
+
         // Nodes.
         TooFewNodes "too-few-nodes" { expected, found }
         en: "the cluster has too few nodes: {found} of {expected}",
@@ -270,10 +280,20 @@ messages! {
         fr: "{url} répond avec {field} {found} au lieu de {expected}",
         look: "curl -s {url}";
 
-        WrongHeader "wrong-header" { url, header, expected, found }
+        HeaderDiffers "header-differs" { url, header, expected, found }
         en: "{url} answers with header {header} {found} instead of {expected}",
         fr: "{url} répond avec l’en-tête {header} {found} au lieu de {expected}",
         look: "curl -i {url}";
+
+        BodyDiffers "body-differs" { url, expected, found }
+        en: "{url} answers with {found}, in which there is no {expected}",
+        fr: "{url} répond {found}, où il n’y a pas de {expected}",
+        look: "curl -s {url}";
+
+        ShareOff "share-off" { url, value, expected, found, requests }
+        en: "{found} % of {requests} answers of {url} are from {value} instead of {expected} %",
+        fr: "{found} % des {requests} réponses de {url} viennent de {value} au lieu de {expected} %",
+        look: "kubectl describe httproutes";
 
         AnsweredByStranger "answered-by-stranger" { url, found, pods }
         en: "{url} is answered by {found}, which is none of your pods ({pods})",
@@ -290,6 +310,216 @@ messages! {
         en: "{image} in the registry is not what these pods run: {pods} (was it pushed again later, or did a node keep an older image of that name?)",
         fr: "{image} dans le registre n’est pas ce qu’exécutent ces pods : {pods} (a-t-elle été repoussée depuis, ou un nœud a-t-il gardé une image plus ancienne du même nom ?)",
         look: "kubectl describe pods";
+
+        // What images hold.
+        ImageRunsAsRoot "image-runs-as-root" { image, user }
+        en: "image {image} runs its program as root (its configuration says user {user})",
+        fr: "l’image {image} exécute son programme en root (sa configuration indique l’utilisateur {user})",
+        look: "docker image inspect {image}";
+
+        ImageEntrypointDiffers "image-entrypoint-differs" { image, expected, found }
+        en: "image {image} starts {found} instead of {expected}",
+        fr: "l’image {image} lance {found} au lieu de {expected}",
+        look: "docker image inspect {image}";
+
+        ImageLabelMissing "image-label-missing" { image, label, expected, found }
+        en: "image {image} has label {label} {found} instead of {expected}",
+        fr: "l’image {image} porte le label {label} {found} au lieu de {expected}",
+        look: "docker image inspect {image}";
+
+        ImageEnvMissing "image-env-missing" { image, variable, expected, found }
+        en: "image {image} sets the variable {variable} to {found} instead of {expected}",
+        fr: "l’image {image} donne à la variable {variable} la valeur {found} au lieu de {expected}",
+        look: "docker image inspect {image}";
+
+        ImageTooBig "image-too-big" { image, most, found }
+        en: "image {image} adds {found} bytes to its base, where {most} are enough",
+        fr: "l’image {image} ajoute {found} octets à sa base, alors que {most} suffisent",
+        look: "docker history {image}";
+
+        ImageTooManyLayers "image-too-many-layers" { image, most, found }
+        en: "image {image} has {found} layers, where {most} are enough",
+        fr: "l’image {image} a {found} couches, alors que {most} suffisent",
+        look: "docker history {image}";
+
+        ImageOtherBase "image-other-base" { image, base }
+        en: "image {image} is not built on {base}: its first layers are others",
+        fr: "l’image {image} n’est pas construite sur {base} : ses premières couches sont différentes",
+        look: "docker history {image}";
+
+        ImageHoldsFile "image-holds-file" { image, file, layer }
+        en: "image {image} holds {file}, in layer {layer}; deleting it in a later layer only hides it",
+        fr: "l’image {image} contient {file}, dans la couche {layer} ; le supprimer dans une couche suivante ne fait que le cacher",
+        look: "docker history {image}";
+
+        ImageLacksFile "image-lacks-file" { image, file }
+        en: "image {image} has no {file}",
+        fr: "l’image {image} n’a pas de {file}",
+        look: "docker history {image}";
+
+        ImageOtherContent "image-other-content" { image, other }
+        en: "image {image} has not the same content as {other}: their digests differ",
+        fr: "l’image {image} n’a pas le même contenu que {other} : leurs digests diffèrent",
+        look: "devops-lab image ls";
+
+        NoImageOfCommit "no-image-of-commit" { repository, commit, tags }
+        en: "the registry has no image of {repository} whose tag is commit {commit}; it has the tags: {tags}",
+        fr: "le registre n’a pas d’image de {repository} dont le tag soit le commit {commit} ; il a les tags : {tags}",
+        look: "git log --oneline -3";
+
+        ImageOfOtherCommit "image-of-other-commit" { image, commit, found }
+        en: "image {image} was made from {found}, not from commit {commit}",
+        fr: "l’image {image} vient de {found}, et non du commit {commit}",
+        look: "git log --oneline -3";
+
+        // Files.
+        NoWorkspace "no-workspace" { path }
+        en: "your files were not handed out yet, so {path} cannot be looked at; begin the lab with devops-lab lab next",
+        fr: "vos fichiers n’ont pas encore été distribués : impossible de regarder {path} ; commencez le lab avec devops-lab lab next",
+        look: "devops-lab lab next";
+
+        FileMissing "file-missing" { path, present }
+        en: "there is no file {path}; beside it there is: {present}",
+        fr: "il n’y a pas de fichier {path} ; à côté il y a : {present}",
+        look: "ls {path}";
+
+        FileLacks "file-lacks" { path, expected }
+        en: "{path} does not contain {expected}",
+        fr: "{path} ne contient pas {expected}",
+        look: "cat {path}";
+
+        FileContainsForbidden "file-contains-forbidden" { path, line, text }
+        en: "{path} still contains, on line {line}: {text}",
+        fr: "{path} contient encore, à la ligne {line} : {text}",
+        look: "cat {path}";
+
+        FileNotParsed "file-not-parsed" { path, problem }
+        en: "{path} cannot be read as what it should be: {problem}",
+        fr: "{path} ne peut pas être lu comme il le devrait : {problem}",
+        look: "cat {path}";
+
+        FileValueWrong "file-value-wrong" { path, field, expected, found }
+        en: "{path} has {field} {found} instead of {expected}",
+        fr: "{path} a {field} {found} au lieu de {expected}",
+        look: "cat {path}";
+
+        DockerfileMissing "dockerfile-missing" { path }
+        en: "there is no {path}",
+        fr: "il n’y a pas de {path}",
+        look: "ls {path}";
+
+        DockerfileOtherBase "dockerfile-other-base" { path, expected, found }
+        en: "the image of {path} is built on {found} instead of {expected} (the last FROM counts)",
+        fr: "l’image de {path} est construite sur {found} au lieu de {expected} (c’est le dernier FROM qui compte)",
+        look: "cat {path}";
+
+        DockerfileNoUser "dockerfile-no-user" { path }
+        en: "the last stage of {path} has no USER, so it does not say who runs the program",
+        fr: "la dernière étape (stage) de {path} n’a pas de USER : elle ne dit pas qui exécute le programme",
+        look: "cat {path}";
+
+        DockerfileUserRoot "dockerfile-user-root" { path, line, user }
+        en: "line {line} of {path} runs the program as {user}, which is root",
+        fr: "la ligne {line} de {path} exécute le programme avec l’utilisateur {user}, c’est-à-dire root",
+        look: "cat {path}";
+
+        DockerfileInstructionMissing "dockerfile-instruction-missing" { path, instruction }
+        en: "{path} has no instruction {instruction}",
+        fr: "{path} n’a pas d’instruction {instruction}",
+        look: "cat {path}";
+
+        DockerfileForbidden "dockerfile-forbidden" { path, line, text }
+        en: "line {line} of {path} should not be there: {text}",
+        fr: "la ligne {line} de {path} ne devrait pas y être : {text}",
+        look: "cat {path}";
+
+        DockerignoreMissing "dockerignore-missing" { path }
+        en: "there is no {path}, so every file of the directory goes into the build",
+        fr: "il n’y a pas de {path} : tous les fichiers du répertoire partent dans la construction",
+        look: "ls -a";
+
+        DockerignoreLacks "dockerignore-lacks" { path, pattern }
+        en: "{path} does not leave out {pattern}",
+        fr: "{path} n’exclut pas {pattern}",
+        look: "cat {path}";
+
+        // Commands.
+        CommandMissing "command-missing" { command, program }
+        en: "there is no program {program} for: {command}",
+        fr: "le programme {program} est introuvable pour : {command}",
+        look: "command -v {program}";
+
+        CommandFailed "command-failed" { command, expected, code, message }
+        en: "{command} ends with {code} instead of {expected}: {message}",
+        fr: "{command} se termine avec {code} au lieu de {expected} : {message}",
+        look: "{command}";
+
+        CommandOutputDiffers "command-output-differs" { command, expected, found }
+        en: "{command} prints {found}, in which there is no {expected}",
+        fr: "{command} affiche {found}, où il n’y a pas de {expected}",
+        look: "{command}";
+
+        CommandTooSlow "command-too-slow" { command, seconds }
+        en: "{command} was not done after {seconds} s and was stopped",
+        fr: "{command} n’avait pas fini après {seconds} s et a été arrêtée",
+        look: "{command}";
+
+        // Answers to questions.
+        NotAnswered "not-answered" { question }
+        en: "the question {question} has no answer yet",
+        fr: "la question {question} n’a pas encore de réponse",
+        look: "devops-lab answer {question}";
+
+        NoTrafficRecord "no-traffic-record" { }
+        en: "no traffic has been recorded since you began the lab; devops-lab traffic start sends and records it",
+        fr: "aucun trafic n’a été enregistré depuis le début du lab ; devops-lab traffic start l’envoie et l’enregistre",
+        look: "devops-lab traffic status";
+
+        AnswerWrong "answer-wrong" { question, answer }
+        en: "the answer to {question} is not right: {answer}",
+        fr: "la réponse à {question} n’est pas juste : {answer}",
+        look: "devops-lab answer {question}";
+
+        // Commits.
+        NotARepository "not-a-repository" { dir }
+        en: "{dir} is not in a Git repository",
+        fr: "{dir} n’est pas dans un dépôt Git",
+        look: "git -C {dir} status";
+
+        GitNoCommit "git-no-commit" { dir, expected, found }
+        en: "{dir} has too few commits: {found} of {expected}",
+        fr: "{dir} a trop peu de commits : {found} sur {expected}",
+        look: "git -C {dir} log --oneline";
+
+        GitUncommitted "git-uncommitted" { dir, files }
+        en: "{dir} has changes that are not committed: {files}",
+        fr: "{dir} contient des modifications non commitées : {files}",
+        look: "git -C {dir} status";
+
+        GitOtherBranch "git-other-branch" { dir, expected, found }
+        en: "{dir} is on branch {found} instead of {expected}",
+        fr: "{dir} est sur la branche {found} au lieu de {expected}",
+        look: "git -C {dir} branch";
+
+        GitNotPushed "git-not-pushed" { dir, branch, commit, remote }
+        en: "commit {commit} of branch {branch} is not in {remote} yet",
+        fr: "le commit {commit} de la branche {branch} n’est pas encore dans {remote}",
+        look: "git -C {dir} status";
+
+        GitNoRemote "git-no-remote" { dir, expected, found }
+        en: "{dir} has no remote in {expected}; it has: {found}",
+        fr: "{dir} n’a pas de dépôt distant dans {expected} ; il a : {found}",
+        look: "git -C {dir} remote -v";
+
+        GitMessageDiffers "git-message-differs" { dir, expected, found }
+        en: "no new commit of {dir} has a message like {expected}; the last one says: {found}",
+        fr: "aucun nouveau commit de {dir} n’a un message comme {expected} ; le dernier dit : {found}",
+        look: "git -C {dir} log -3";
+
+        GitUntouched "git-untouched" { dir, path, touched }
+        en: "no new commit of {dir} changes {path}; they change: {touched}",
+        fr: "aucun nouveau commit de {dir} ne modifie {path} ; ils modifient : {touched}",
+        look: "git -C {dir} log --stat -3";
 
         // Replacement.
         NoPodLost "no-pod-lost" { deployment }
@@ -387,7 +617,8 @@ impl Diagnosis {
                 | Self::NotReplaced { .. }
                 | Self::PodEnding { .. }
                 | Self::TooFewEndpoints { .. }
-        )
+                | Self::TooFewObjects { .. }
+        ) || matches!(self, Self::ExpressionFalse { condition, .. } if condition.contains(".status"))
     }
 }
 

@@ -70,6 +70,62 @@ messages! {
         ImageAbsent "image-absent" { image, tags }
         en: "no {image}; there is: {tags}",
         fr: "pas de {image} ; il y a : {tags}";
+
+        ObjectWanted "object-wanted" { kind, which, condition }
+        en: "{kind} {which}: {condition}",
+        fr: "{kind} {which} : {condition}";
+
+        ObjectSeen "object-seen" { kind, which, count, values }
+        en: "{kind} {which}: found {count}, {values}",
+        fr: "{kind} {which} : trouvé {count}, {values}";
+
+        ImageConfigWanted "image-config-wanted" { image, wanted }
+        en: "image {image} with: {wanted}",
+        fr: "image {image} avec : {wanted}";
+
+        ImageConfig "image-config" { image, user, layers, bytes, base }
+        en: "image {image}: user {user}, layers {layers}, bytes above its base {bytes} (base: {base})",
+        fr: "image {image} : utilisateur {user}, couches {layers}, octets au-dessus de sa base {bytes} (base : {base})";
+
+        ImageOfCommitWanted "image-of-commit-wanted" { repository, commit }
+        en: "an image {repository} made from commit {commit} and named after it",
+        fr: "une image {repository} construite à partir du commit {commit} et nommée d’après lui";
+
+        ImageOfCommit "image-of-commit" { repository, tags }
+        en: "tags of {repository}: {tags}",
+        fr: "tags de {repository} : {tags}";
+
+        FileWanted "file-wanted" { path, wanted }
+        en: "{path} with: {wanted}",
+        fr: "{path} avec : {wanted}";
+
+        FileSeen "file-seen" { path, found }
+        en: "{path}: {found}",
+        fr: "{path} : {found}";
+
+        CommandWanted "command-wanted" { command, exit, output }
+        en: "{command} ends with {exit} and prints {output}",
+        fr: "{command} se termine avec {exit} et affiche {output}";
+
+        CommandSeen "command-seen" { command, exit, output }
+        en: "{command} ended with {exit} and printed {output}",
+        fr: "{command} s’est terminée avec {exit} et a affiché {output}";
+
+        AnswersOfLearnerWanted "answers-of-learner-wanted" { questions }
+        en: "right answers to: {questions}",
+        fr: "de bonnes réponses à : {questions}";
+
+        AnswersOfLearner "answers-of-learner" { right, asked }
+        en: "right answers: {right} of {asked}",
+        fr: "bonnes réponses : {right} sur {asked}";
+
+        CommitWanted "commit-wanted" { dir, wanted }
+        en: "commits of {dir} with: {wanted}",
+        fr: "commits de {dir} avec : {wanted}";
+
+        Commit "commit" { dir, branch, commit, changes }
+        en: "{dir}: branch {branch}, commit {commit}, uncommitted files {changes}",
+        fr: "{dir} : branche {branch}, commit {commit}, fichiers non commités {changes}";
     }
 }
 

@@ -1,7 +1,7 @@
 //! Plain HTTP requests to the load balancer and the registry.
 
 use http::header::HeaderMap;
-use http::{HeaderName, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
@@ -31,14 +31,20 @@ impl Http {
     }
 
     /// Sends GET. The error is the innermost cause, in words.
-    pub(crate) async fn get(
+    pub(crate) async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
+        self.send(&Method::GET, url, headers).await
+    }
+
+    /// Sends a request without a body. The error is the innermost cause, in words.
+    pub(crate) async fn send(
         &self,
+        method: &Method,
         url: &str,
-        headers: &[(HeaderName, &str)],
+        headers: &[(&str, &str)],
     ) -> Result<Answer, String> {
-        let mut request = Request::get(url);
+        let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
-            request = request.header(name, *value);
+            request = request.header(*name, *value);
         }
         let request = request
             .body(Empty::new())

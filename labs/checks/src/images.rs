@@ -99,7 +99,7 @@ impl RegistryClient<'_> {
     async fn get(&self, path: &str) -> Result<Answer, Diagnosis> {
         let url = format!("http://{}/v2/{path}", self.address);
         self.http
-            .get(&url, &[(ACCEPT, MANIFESTS)])
+            .get(&url, &[(ACCEPT.as_str(), MANIFESTS)])
             .await
             .map_err(|problem| self.silent(problem))
     }

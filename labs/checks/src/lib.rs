@@ -30,9 +30,13 @@ pub mod problem;
 pub mod progress;
 pub mod runner;
 
+mod command;
+mod desk;
+mod expression;
 mod format;
 mod http;
 mod images;
+mod pattern;
 mod placeholders;
 mod pod_trouble;
 mod prose;

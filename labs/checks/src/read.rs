@@ -46,7 +46,7 @@ where
     }
 }
 
-fn problem(what: String, error: &kube::Error) -> Diagnosis {
+pub(crate) fn problem(what: String, error: &kube::Error) -> Diagnosis {
     match error {
         kube::Error::Api(status) if matches!(status.code, 401 | 403) => Diagnosis::ApiRefuses {
             what,

@@ -76,12 +76,13 @@ async fn run_check(check: &CheckUse, step: &Step, context: &CheckContext) -> Che
         };
     };
     let input = CheckInput::of(check, step, &context.addresses);
-    let outcome = match timeout(context.limit, settle(def, &input, context)).await {
+    let limit = context.limit.max(checks::needs(def, &input));
+    let outcome = match timeout(limit, settle(def, &input, context)).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(why)) => Outcome::CouldNotRun { why },
         Err(_) => Outcome::CouldNotRun {
             why: Diagnosis::TimedOut {
-                seconds: context.limit.as_secs().to_string(),
+                seconds: limit.as_secs().to_string(),
             },
         },
     };

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
+use http::{HeaderName, Method};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CheckDef, accepts, schema, start};
+use super::{CheckDef, CheckInput, accepts, read, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
 use crate::http::{Answer, Http};
 use crate::outcome::{Evidence, Outcome};
+use crate::pattern::Pattern;
 use crate::workload::Workloads;
 
 /// How the load balancer marks answers that it gives itself.
@@ -23,13 +25,16 @@ const CONCURRENCY: usize = 4;
 pub(super) const DEF: CheckDef = CheckDef {
     code: "K006",
     name: "http-responds",
-    help: "GET `path` (`/` by default) through `listener` (`production` by default, or `test`), `requests` \
-        times (1 by default), answers `status` (200 by default) with the JSON fields in `json` and the \
-        headers in `headers`, in at least `share` percent of the requests (100 by default). With `pods`, \
+    help: "`path` (`/` by default) through `listener` (`production` by default, or `test`), asked for with \
+        `method` (GET by default), the `headers` and the name `host`, `requests` times (1 by default), answers \
+        `status` (200 by default) with the JSON fields in `json`, header values that match the regular \
+        expressions in `header`, and a body that matches `body`. All answers must be so, or `share` percent of \
+        them. `share: {json: version, is: \"2.0.0\", atLeast: 10}` (or `header` instead of `json`; with or \
+        without `atMost`) asks for a part of the answers that has a value. With `pods`, \
         the JSON field `pods.field` (`pod` by default) of every good answer is the name of a live pod of \
         Deployment `pods.deployment`, and at least `pods.distinct` (1 by default) different ones answer.",
     schema: schema::<With>,
-    accepts: accepts::<With>,
+    accepts: accept,
     run: |context, with| start(DEF.name, run, context, with),
 };
 
@@ -46,10 +51,16 @@ struct With {
     json: BTreeMap<String, Value>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    host: Option<String>,
+    #[serde(default)]
+    method: Verb,
+    #[serde(default)]
+    header: BTreeMap<String, Pattern>,
+    body: Option<Pattern>,
     #[serde(default = "one")]
     requests: usize,
-    #[serde(default = "all")]
-    share: usize,
+    #[serde(default)]
+    share: Share,
     pods: Option<Pods>,
 }
 
@@ -59,6 +70,112 @@ enum Listener {
     #[default]
     Production,
     Test,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum Verb {
+    #[default]
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+}
+
+impl Verb {
+    fn method(self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Head => Method::HEAD,
+            Self::Post => Method::POST,
+            Self::Put => Method::PUT,
+            Self::Delete => Method::DELETE,
+            Self::Options => Method::OPTIONS,
+        }
+    }
+}
+
+/// How many answers must be as asked for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Share {
+    /// This many percent.
+    Good(usize),
+    /// All, and a part of them has a value.
+    Of(Part),
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::Good(100)
+    }
+}
+
+/// A part of the answers: those with a value in a JSON field or a header.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Part {
+    json: Option<String>,
+    header: Option<String>,
+    is: Value,
+    at_least: usize,
+    #[serde(default = "all")]
+    at_most: usize,
+}
+
+impl Part {
+    fn has(&self, answer: &Answer) -> bool {
+        if let Some(header) = &self.header {
+            return answer.header(header) == Some(text(Some(&self.is)).as_str());
+        }
+        let body = serde_json::from_slice::<Value>(&answer.body);
+        let path = self.json.as_deref().unwrap_or_default();
+        body.is_ok_and(|body| field(&body, path) == Some(&self.is))
+    }
+
+    /// Whether the share of these answers is so.
+    fn find(&self, url: &str, answers: &[Answer]) -> Result<(), Diagnosis> {
+        let count = answers.iter().filter(|answer| self.has(answer)).count();
+        let (hundredfold, all) = (count * 100, answers.len());
+        if (self.at_least * all..=self.at_most * all).contains(&hundredfold) {
+            return Ok(());
+        }
+        let name = self.header.as_ref().or(self.json.as_ref());
+        Err(Diagnosis::ShareOff {
+            url: url.to_owned(),
+            value: format!(
+                "{} {}",
+                name.map_or("", String::as_str),
+                text(Some(&self.is))
+            ),
+            expected: if self.at_most < 100 {
+                format!("{}–{}", self.at_least, self.at_most)
+            } else {
+                format!("≥ {}", self.at_least)
+            },
+            found: (hundredfold / all.max(1)).to_string(),
+            requests: all.to_string(),
+        })
+    }
+}
+
+fn accept(input: &CheckInput) -> Result<(), String> {
+    accepts::<With>(input)?;
+    let with: With = read(&input.with)?;
+    if let Share::Of(part) = &with.share {
+        if part.json.is_some() == part.header.is_some() {
+            return Err("`share` names one of `json` and `header`".to_owned());
+        }
+        if part.at_least > part.at_most || part.at_most > 100 {
+            return Err("`share` goes from `atLeast` to `atMost` percent".to_owned());
+        }
+    }
+    for name in with.headers.keys().chain(with.header.keys()) {
+        HeaderName::try_from(name.as_str()).map_err(|_| format!("{name:?} is no header's name"))?;
+    }
+    Ok(())
 }
 
 /// Whose answers count.
@@ -105,7 +222,15 @@ async fn run(context: CheckContext, with: With) -> Result<Outcome, Diagnosis> {
         None => Workloads::default(),
     };
     let http = Http::new();
-    let asked = stream::iter(0..with.requests.max(1)).map(|_| http.get(&url, &[]));
+    let mut headers: Vec<(&str, &str)> = Vec::new();
+    headers.extend(
+        with.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    headers.extend(with.host.as_deref().map(|host| ("host", host)));
+    let method = with.method.method();
+    let asked = stream::iter(0..with.requests.max(1)).map(|_| http.send(&method, &url, &headers));
     let answers: Vec<_> = asked.buffer_unordered(CONCURRENCY).collect().await;
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>();
     let answers = answers.map_err(|problem| Diagnosis::LoadBalancerNotAnswering {
@@ -165,7 +290,11 @@ fn judge(
         },
         since: None,
     };
-    let enough = good.len() * 100 >= with.share * answers.len() && !good.is_empty();
+    let share = match &with.share {
+        Share::Good(share) => *share,
+        Share::Of(_) => 100,
+    };
+    let enough = good.len() * 100 >= share * answers.len() && !good.is_empty();
     let found = if let Some(diagnosis) = missing {
         Err(diagnosis)
     } else if !enough {
@@ -177,6 +306,8 @@ fn judge(
             pods: pods_text,
             requests: answers.len().to_string(),
         })
+    } else if let Share::Of(part) = &with.share {
+        part.find(url, answers)
     } else {
         Ok(())
     };
@@ -222,17 +353,25 @@ fn fault(
     if answer.status != with.status {
         return Err(wrong_status(with, url, answer));
     }
-    for (header, expected) in &with.headers {
-        let found = answer.header(header).unwrap_or("–");
-        if found != expected {
-            let (header, expected, found) = (header.clone(), expected.clone(), found.to_owned());
-            return Err(Diagnosis::WrongHeader {
+    for (header, expected) in &with.header {
+        let found = answer.header(header);
+        if !found.is_some_and(|found| expected.matches(found)) {
+            return Err(Diagnosis::HeaderDiffers {
                 url,
-                header,
-                expected,
-                found,
+                header: header.clone(),
+                expected: format!("/{}/", expected.source()),
+                found: found.unwrap_or("–").to_owned(),
             });
         }
+    }
+    if let Some(expected) = &with.body
+        && !expected.matches(&String::from_utf8_lossy(&answer.body))
+    {
+        return Err(Diagnosis::BodyDiffers {
+            url,
+            expected: format!("/{}/", expected.source()),
+            found: answer.excerpt(),
+        });
     }
     if with.json.is_empty() && with.pods.is_none() {
         return Ok(None);
@@ -405,11 +544,72 @@ mod tests {
         );
         let old = answer(200, r#"{"version": "0.9.0", "pod": "hello-5-1"}"#);
         case(Some("wrong-field"), three(), &[old]);
-        case(
-            Some("wrong-header"),
-            json!({"headers": {"x-color": "green"}}),
-            &[answer(200, "")],
-        );
+    }
+
+    #[test]
+    fn headers_and_bodies_are_matched() {
+        let colored = |color: &str| {
+            let mut answer = answer(200, "<h1>Hello from Lyon</h1>");
+            answer.headers.insert("x-color", color.parse().unwrap());
+            answer
+        };
+        let green = || json!({"header": {"X-Color": "^(dark )?green$"}});
+        case(None, green(), &[colored("dark green")]);
+        case(Some("header-differs"), green(), &[colored("greenish")]);
+        case(Some("header-differs"), green(), &[answer(200, "green")]);
+        let body = |pattern: &str| json!({"body": pattern});
+        case(None, body("from \\w+"), &[colored("green")]);
+        case(Some("body-differs"), body("From"), &[colored("green")]);
+        case(Some("body-differs"), body("."), &[answer(200, "")]);
+        // The right words of an answer that fails do not count.
+        case(Some("wrong-status"), body("Hello"), &[answer(500, "Hello")]);
+    }
+
+    #[test]
+    fn a_part_of_the_answers_has_a_value_within_bounds() {
+        let answers: Vec<_> = (0..10)
+            .map(|number| {
+                let version = if number < 8 { "1.0.0" } else { "2.0.0" };
+                let mut answer = answer(200, &json!({"version": version}).to_string());
+                answer
+                    .headers
+                    .insert("x-devops-lab-version", version.parse().unwrap());
+                answer
+            })
+            .collect();
+        let json = |least: usize, most: usize| json!({"share": {"json": "version", "is": "2.0.0", "atLeast": least, "atMost": most}});
+        case(None, json(10, 30), &answers);
+        case(None, json(20, 20), &answers);
+        case(Some("share-off"), json(21, 100), &answers);
+        case(Some("share-off"), json(0, 19), &answers);
+        let header = |version: &str| json!({"share": {"header": "x-devops-lab-version", "is": version, "atLeast": 50}});
+        case(None, header("1.0.0"), &answers);
+        // The weights the other way round.
+        case(Some("share-off"), header("2.0.0"), &answers);
+        case(Some("share-off"), header("3.0.0"), &answers);
+        // Answers that fail are no part of anything.
+        let mut broken = answers.clone();
+        broken[0].status = 500;
+        case(Some("wrong-status"), json(10, 30), &broken);
+    }
+
+    #[test]
+    fn faults_of_a_lab_are_found_before_it_is_run() {
+        let accepts = |with: Value| {
+            accept(&CheckInput {
+                with,
+                ..CheckInput::default()
+            })
+        };
+        accepts(json!({"method": "POST", "host": "shop.lab", "headers": {"x-user": "1"}})).unwrap();
+        accepts(json!({"share": 90})).unwrap();
+        accepts(json!({"share": {"is": 1, "atLeast": 1}})).unwrap_err();
+        accepts(json!({"share": {"json": "a", "header": "b", "is": 1, "atLeast": 1}})).unwrap_err();
+        accepts(json!({"share": {"json": "a", "is": 1, "atLeast": 60, "atMost": 50}})).unwrap_err();
+        accepts(json!({"body": "("})).unwrap_err();
+        accepts(json!({"header": {"x": "["}})).unwrap_err();
+        accepts(json!({"headers": {"x y": "1"}})).unwrap_err();
+        accepts(json!({"method": "BREW"})).unwrap_err();
     }
 
     #[test]

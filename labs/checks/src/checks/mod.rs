@@ -4,6 +4,7 @@
 //! [`ALL`]. Each file reads first, then judges in a pure function.
 
 use std::future::Future;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, future};
@@ -18,10 +19,14 @@ use crate::lab::{Cause, CheckUse, Question, Step};
 use crate::language::Text;
 use crate::outcome::Outcome;
 
+mod answered;
+mod command_succeeds;
 mod deployment_available;
+mod file_matches;
 mod http_responds;
 mod image_in_registry;
 mod nodes_ready;
+mod object_matches;
 mod pod_replaced;
 mod route_attached;
 mod service_reaches_pods;
@@ -35,6 +40,10 @@ pub const ALL: &[CheckDef] = &[
     route_attached::DEF,
     http_responds::DEF,
     pod_replaced::DEF,
+    object_matches::DEF,
+    file_matches::DEF,
+    command_succeeds::DEF,
+    answered::DEF,
 ];
 
 /// A check that labs can use.
@@ -92,6 +101,15 @@ pub fn find(name: &str) -> Option<&'static CheckDef> {
     ALL.iter().find(|check| check.name == name)
 }
 
+/// How long a check needs at most, where a lab may give it more time than others have.
+pub(crate) fn needs(check: &CheckDef, input: &CheckInput) -> Duration {
+    if check.code == command_succeeds::DEF.code {
+        command_succeeds::needs(input)
+    } else {
+        Duration::ZERO
+    }
+}
+
 /// For [`CheckDef::schema`].
 fn schema<W: JsonSchema>() -> Schema {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -139,6 +157,23 @@ where
 {
     match read(&input.with) {
         Ok(with) => check(context, with).boxed(),
+        Err(problem) => refuse(name, problem),
+    }
+}
+
+/// For [`CheckDef::run`] of a check that needs causes or questions too.
+fn start_with<W, F>(
+    name: &'static str,
+    check: fn(CheckContext, W, CheckInput) -> F,
+    context: CheckContext,
+    input: CheckInput,
+) -> BoxFuture<'static, Result<Outcome, Diagnosis>>
+where
+    W: DeserializeOwned,
+    F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
+{
+    match read(&input.with) {
+        Ok(with) => check(context, with, input).boxed(),
         Err(problem) => refuse(name, problem),
     }
 }

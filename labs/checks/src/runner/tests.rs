@@ -333,3 +333,132 @@ async fn what_is_on_its_way_is_waited_for_but_not_for_ever() {
     let (report, ()) = futures::join!(run_step(lab, step, &context), arrival);
     assert_eq!(report.verdict, Verdict::Holds);
 }
+
+async fn report_of(context: &CheckContext, check: &str, with: Value) -> CheckReport {
+    let check = CheckUse {
+        check: check.to_owned(),
+        with,
+        causes: Vec::new(),
+    };
+    run_check(&check, &Step::default(), context).await
+}
+
+#[tokio::test]
+async fn objects_of_any_kind_are_read_with_a_word_about_those_that_are_not_there() {
+    let mut shop = World::new().service;
+    shop["metadata"]["namespace"] = json!("shop");
+    shop["metadata"]["name"] = json!("shop");
+    let client = api(objects(World::new()).into_iter().chain([shop])).await;
+    let context = CheckContext {
+        patience: Duration::ZERO,
+        ..CheckContext::new(client, Addresses::default())
+    };
+    let case = async |expected: Option<&str>, version: &str, kind: &str, more: Value| {
+        let mut with = json!({"apiVersion": version, "kind": kind});
+        with.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let report = report_of(&context, "object-matches", with).await;
+        let found = report.outcome.diagnosis().map(Diagnosis::name);
+        assert_eq!(found, expected, "{kind} {more}: {report:?}");
+    };
+    let named = |name: &str, condition: &str| json!({"name": name, "where": condition});
+    let gateway = "gateway.networking.k8s.io/v1";
+    case(
+        None,
+        "apps/v1",
+        "Deployment",
+        named("hello", "object.kind == 'Deployment'"),
+    )
+    .await;
+    case(
+        None,
+        "v1",
+        "Node",
+        named("node-1", "object.apiVersion == 'v1'"),
+    )
+    .await;
+    case(
+        None,
+        gateway,
+        "HTTPRoute",
+        named("hello", "size(object.spec.rules) == 1"),
+    )
+    .await;
+    case(
+        None,
+        "v1",
+        "Pod",
+        json!({"selector": "app=hello", "atLeast": 3}),
+    )
+    .await;
+    case(
+        Some("too-few-objects"),
+        "v1",
+        "Pod",
+        json!({"selector": "app=hello", "atLeast": 4}),
+    )
+    .await;
+    case(
+        Some("expression-false"),
+        "apps/v1",
+        "Deployment",
+        named("hello", "object.spec.replicas == 2"),
+    )
+    .await;
+    case(
+        Some("named-otherwise"),
+        "apps/v1",
+        "Deployment",
+        named("helo", "true"),
+    )
+    .await;
+    case(
+        Some("named-otherwise"),
+        "v1",
+        "Node",
+        named("node-7", "true"),
+    )
+    .await;
+    case(
+        Some("in-another-namespace"),
+        "v1",
+        "Service",
+        named("shop", "true"),
+    )
+    .await;
+    case(Some("missing"), "v1", "ConfigMap", named("hello", "true")).await;
+    case(
+        Some("not-served"),
+        "apps/v1",
+        "Deploymnt",
+        named("hello", "true"),
+    )
+    .await;
+    case(
+        Some("not-served"),
+        "example.org/v1",
+        "Thing",
+        named("hello", "true"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_may_take_longer_than_other_checks_where_the_lab_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = CheckContext {
+        limit: Duration::ZERO,
+        desk: crate::context::Desk {
+            workspace: Some(dir.path().to_owned()),
+            ..crate::context::Desk::default()
+        },
+        ..CheckContext::new(api([]).await, Addresses::default())
+    };
+    let report = report_of(&context, "command-succeeds", json!({"run": ["true"]})).await;
+    assert_eq!(report.outcome.verdict(), Verdict::Holds, "{report:?}");
+    let slow = json!({"run": ["sleep", "100"], "seconds": 1});
+    let report = report_of(&context, "command-succeeds", slow).await;
+    let found = report.outcome.diagnosis().map(Diagnosis::name);
+    assert_eq!(found, Some("command-too-slow"));
+}
