@@ -32,9 +32,12 @@ pub mod runner;
 
 mod command;
 mod desk;
+mod dockerfile;
 mod expression;
 mod format;
+mod git;
 mod http;
+mod image_content;
 mod images;
 mod pattern;
 mod placeholders;

@@ -3,7 +3,8 @@
 //! <https://pkg.go.dev/path/filepath#Match>
 
 /// True where the whole `path` matches; `*` and `?` stop at slashes, `**` does not.
-pub(crate) fn matches(pattern: &str, path: &str) -> bool {
+#[must_use]
+pub fn matches(pattern: &str, path: &str) -> bool {
     let pattern: Vec<&str> = pattern.split('/').collect();
     let path: Vec<&str> = path.split('/').collect();
     match_parts(&pattern, &path)

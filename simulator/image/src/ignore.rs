@@ -6,7 +6,7 @@ use crate::glob;
 
 /// The rules of one file, in order; the last one that matches a path decides.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ignore(Vec<Rule>);
+pub struct Ignore(Vec<Rule>);
 
 #[derive(Clone, Debug)]
 struct Rule {
@@ -17,14 +17,16 @@ struct Rule {
 
 impl Ignore {
     /// Reads a file's rules. Patterns that can match nothing are kept and match nothing.
-    pub(crate) fn parse(text: &str) -> Self {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::trim);
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         Self(lines.map(Rule::parse).collect())
     }
 
     /// True where the path, relative to the context and without a leading slash, is left out.
-    pub(crate) fn excludes(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn excludes(&self, path: &str) -> bool {
         let mut excluded = false;
         for rule in &self.0 {
             if rule.exception == excluded && rule.matches(path) {

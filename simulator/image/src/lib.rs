@@ -19,11 +19,12 @@
 pub mod base;
 pub mod build;
 pub mod client;
+pub mod contents;
 mod context;
 mod digest;
 pub mod dockerfile;
-mod glob;
-mod ignore;
+pub mod glob;
+pub mod ignore;
 mod layer;
 pub mod layout;
 pub mod pull;

@@ -21,9 +21,9 @@ use tar::{Archive, Entry, EntryType};
 /// Links followed on the way to one file; more are a loop (Linux has the same limit).
 const MAX_LINKS: usize = 40;
 /// What begins the name of a file that stands for a removal.
-const WHITEOUT: &str = ".wh.";
+pub(crate) const WHITEOUT: &str = ".wh.";
 /// The file that stands for the removal of all that lower layers put into its directory.
-const OPAQUE: &str = ".wh..wh..opq";
+pub(crate) const OPAQUE: &str = ".wh..wh..opq";
 
 /// Why a layer could not be applied.
 #[derive(Debug, thiserror::Error)]

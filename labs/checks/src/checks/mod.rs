@@ -22,9 +22,13 @@ use crate::outcome::Outcome;
 mod answered;
 mod command_succeeds;
 mod deployment_available;
+mod dockerfile_written;
 mod file_matches;
+mod git_committed;
 mod http_responds;
+mod image_configured;
 mod image_in_registry;
+mod image_tag_is_commit;
 mod nodes_ready;
 mod object_matches;
 mod pod_replaced;
@@ -41,9 +45,13 @@ pub const ALL: &[CheckDef] = &[
     http_responds::DEF,
     pod_replaced::DEF,
     object_matches::DEF,
+    image_configured::DEF,
+    image_tag_is_commit::DEF,
+    dockerfile_written::DEF,
     file_matches::DEF,
     command_succeeds::DEF,
     answered::DEF,
+    git_committed::DEF,
 ];
 
 /// A check that labs can use.

@@ -2,13 +2,16 @@
 
 /// An instruction's text, on one line, and the number of the line it begins on (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) number: usize,
-    pub(super) text: String,
+pub struct Line {
+    /// Line number.
+    pub number: usize,
+    /// The text.
+    pub text: String,
 }
 
 /// The lines of a Dockerfile, and the letter that continues and escapes in it.
-pub(super) fn join(text: &str) -> (Vec<Line>, char) {
+#[must_use]
+pub fn join(text: &str) -> (Vec<Line>, char) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let escape = escape_letter(text);
     let mut lines = Vec::new();

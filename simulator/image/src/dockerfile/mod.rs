@@ -9,8 +9,10 @@ mod lines;
 mod parse;
 mod words;
 
+pub use lines::{Line, join};
 pub use parse::{Instruction, Invocation, Step, parse};
-pub(crate) use words::{expand, split};
+pub use words::expand;
+pub(crate) use words::split;
 
 /// What is wrong with a line. The text completes `Dockerfile:3: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -41,7 +41,10 @@ pub(crate) fn split(text: &str, escape: char) -> Result<Vec<String>, Problem> {
 }
 
 /// Takes quotes and escapes away and replaces variables; those that are not set are empty.
-pub(crate) fn expand(
+///
+/// # Errors
+/// Where a quote is not closed, or a variable is written wrong.
+pub fn expand(
     word: &str,
     escape: char,
     lookup: &dyn Fn(&str) -> Option<String>,
