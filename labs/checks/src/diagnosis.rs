@@ -61,10 +61,10 @@ messages! {
         look: "kubectl get nodes";
 
         // Deployments.
-        WrongImage "wrong-image" { deployment, expected, found }
-        en: "Deployment {deployment} asks for image {found} instead of {expected}",
-        fr: "le Deployment {deployment} demande l’image {found} au lieu de {expected}",
-        look: "kubectl get deployment {deployment} -o wide";
+        WrongImage "wrong-image" { kind, plural, name, expected, found }
+        en: "{kind} {name} asks for image {found} instead of {expected}",
+        fr: "le {kind} {name} demande l’image {found} au lieu de {expected}",
+        look: "kubectl get {plural} {name} -o wide";
 
         TooFewReplicas "too-few-replicas" { deployment, expected, found }
         en: "Deployment {deployment} asks for too few replicas: {found} of {expected} (spec.replicas)",
@@ -157,10 +157,10 @@ messages! {
         fr: "la sonde liveness du pod {pod} interroge le port {probe}, alors que le conteneur écoute sur {ports} : il est redémarré sans cesse",
         look: "kubectl describe pod {pod}";
 
-        ReadinessPortWrong "readiness-port-wrong" { pod, probe, ports }
-        en: "the readiness probe of pod {pod} asks on port {probe}, while the container listens on {ports}",
-        fr: "la sonde readiness du pod {pod} interroge le port {probe}, alors que le conteneur écoute sur {ports}",
-        look: "kubectl describe pod {pod}";
+        ReadinessPortWrong "readiness-port-wrong" { plural, name, probe, ports }
+        en: "the readiness probe in {name} asks on port {probe}, while the container listens on {ports}",
+        fr: "la sonde readiness de {name} interroge le port {probe}, alors que le conteneur écoute sur {ports}",
+        look: "kubectl describe {plural} {name}";
 
         ReadinessFailing "readiness-failing" { pod, message }
         en: "pod {pod} runs but does not become ready: {message}",
@@ -537,6 +537,293 @@ messages! {
         fr: "un pod de {deployment} a disparu et son remplaçant n’est pas encore prêt ; réessayez dans un instant",
         look: "kubectl get pods";
 
+        // Revisions.
+        NotRolledBack "not-rolled-back" { kind, plural, name, image }
+        en: "since this lab began, {kind} {name} has not gone back from {image} to an earlier revision",
+        fr: "depuis le début de ce lab, le {kind} {name} n’est pas revenu de {image} à une révision antérieure",
+        look: "devops-lab kubectl rollout history {plural}/{name}";
+
+        RolledBackByScaling "rolled-back-by-scaling" { kind, plural, name }
+        en: "{kind} {name} was scaled to zero: users are not served by it, and no earlier revision is back",
+        fr: "le {kind} {name} a été réduit à zéro réplique : il ne sert plus personne, et aucune révision antérieure n’est revenue",
+        look: "kubectl get {plural} {name}";
+
+        EditedInsteadOfRolledBack "edited-instead-of-rolled-back" { kind, plural, name, revision, image }
+        en: "{kind} {name} runs {image} as a new revision ({revision}): its template was edited by hand instead of taken back from the history",
+        fr: "le {kind} {name} exécute {image} en tant que nouvelle révision ({revision}) : son modèle a été modifié à la main au lieu d’être repris de l’historique",
+        look: "kubectl get replicasets --show-labels";
+
+        TooFewRevisions "too-few-revisions" { kind, plural, name, expected, found }
+        en: "{kind} {name} has too few revisions: {found} of {expected}",
+        fr: "le {kind} {name} a trop peu de révisions : {found} sur {expected}",
+        look: "kubectl get replicasets";
+
+        RolloutGoingOn "rollout-going-on" { kind, plural, name }
+        en: "the update of {kind} {name} is still under way; look again in a moment",
+        fr: "la mise à jour du {kind} {name} est encore en cours ; réessayez dans un instant",
+        look: "kubectl get {plural} {name}";
+
+        // Rollouts.
+        RolloutOtherPhase "rollout-other-phase" { rollout, expected, found, message }
+        en: "Rollout {rollout} is {found} instead of {expected}: {message}",
+        fr: "le Rollout {rollout} est {found} au lieu de {expected} : {message}",
+        look: "devops-lab rollout get {rollout}";
+
+        RolloutNotAborted "rollout-not-aborted" { rollout }
+        en: "since this lab began, Rollout {rollout} was not aborted",
+        fr: "depuis le début de ce lab, le Rollout {rollout} n’a pas été interrompu (abort)",
+        look: "devops-lab rollout get {rollout}";
+
+        RolloutAborted "rollout-aborted" { rollout, message }
+        en: "the update of Rollout {rollout} was aborted: {message}",
+        fr: "la mise à jour du Rollout {rollout} a été interrompue (abort) : {message}",
+        look: "devops-lab rollout get {rollout}";
+
+        RolloutOtherStep "rollout-other-step" { rollout, expected, found }
+        en: "Rollout {rollout} is at step {found} instead of {expected} (counted from 0)",
+        fr: "le Rollout {rollout} en est à l’étape {found} au lieu de {expected} (comptée à partir de 0)",
+        look: "devops-lab rollout get {rollout}";
+
+        RolloutOtherWeight "rollout-other-weight" { rollout, expected, found }
+        en: "the canary of Rollout {rollout} gets {found} % of the traffic instead of {expected} %",
+        fr: "le canary du Rollout {rollout} reçoit {found} % du trafic au lieu de {expected} %",
+        look: "devops-lab rollout get {rollout}";
+
+        WeightsSwapped "weights-swapped" { expected, found }
+        en: "the weights are the wrong way round: {found} instead of {expected}",
+        fr: "les poids sont inversés : {found} au lieu de {expected}",
+        look: "kubectl get httproutes -o yaml";
+
+        RolloutOtherStable "rollout-other-stable" { rollout, expected, found }
+        en: "the stable version of Rollout {rollout} is {found} instead of {expected}",
+        fr: "la version stable du Rollout {rollout} est {found} au lieu de {expected}",
+        look: "devops-lab rollout get {rollout}";
+
+        RolloutOtherCanary "rollout-other-canary" { rollout, expected, found }
+        en: "the canary of Rollout {rollout} is {found} instead of {expected}",
+        fr: "le canary du Rollout {rollout} est {found} au lieu de {expected}",
+        look: "devops-lab rollout get {rollout}";
+
+        RolloutNoAnalysis "rollout-no-analysis" { rollout }
+        en: "no AnalysisRun was made for the present revision of Rollout {rollout}",
+        fr: "aucun AnalysisRun n’a été créé pour la révision actuelle du Rollout {rollout}",
+        look: "kubectl get analysisruns";
+
+        RolloutAnalysisOther "rollout-analysis-other" { rollout, expected, found, message }
+        en: "the analysis of Rollout {rollout} is {found} instead of {expected}: {message}",
+        fr: "l’analyse du Rollout {rollout} est {found} au lieu de {expected} : {message}",
+        look: "kubectl get analysisruns";
+
+        RolloutSpecInvalid "rollout-spec-invalid" { rollout, message }
+        en: "Rollout {rollout} cannot be carried out as it is written: {message}",
+        fr: "le Rollout {rollout} ne peut pas être exécuté tel qu’il est écrit : {message}",
+        look: "devops-lab rollout get {rollout}";
+
+        RolloutOtherStrategy "rollout-other-strategy" { rollout, expected, found }
+        en: "Rollout {rollout} has strategy {found} instead of {expected}",
+        fr: "le Rollout {rollout} a la stratégie {found} au lieu de {expected}",
+        look: "kubectl get rollout {rollout} -o yaml";
+
+        // What users met.
+        NoSuchEvent "no-such-event" { event, names }
+        en: "since this lab began, this has not happened to {names}: {event}",
+        fr: "depuis le début de ce lab, ceci n’est pas arrivé à {names} : {event}",
+        look: "kubectl get events";
+
+        TrafficDoesNotCover "traffic-does-not-cover" { from, to, recorded }
+        en: "the traffic must run from before {from} until after {to}; recorded are {recorded}",
+        fr: "le trafic doit durer d’avant {from} jusqu’après {to} ; sont enregistrés : {recorded}",
+        look: "devops-lab traffic status";
+
+        TrafficGoingOn "traffic-going-on" { to }
+        en: "the record must go on until {to}; let the traffic run, and look again in a moment",
+        fr: "l’enregistrement doit durer jusqu’à {to} ; laissez tourner le trafic et réessayez dans un instant",
+        look: "devops-lab traffic status";
+
+        TooFewRequests "too-few-requests" { expected, found }
+        en: "too few requests were sent at that time to tell: {found} of {expected}",
+        fr: "trop peu de requêtes ont été envoyées à ce moment pour en juger : {found} sur {expected}",
+        look: "devops-lab traffic report";
+
+        RequestsFailed "requests-failed" { failed, requests, allowed, from, to }
+        en: "users met failures: {failed} of {requests} requests from {from} to {to}, where {allowed} are allowed",
+        fr: "des utilisateurs ont subi des échecs : {failed} requêtes sur {requests} de {from} à {to}, pour {allowed} tolérées",
+        look: "devops-lab traffic report";
+
+        NoFailureSeen "no-failure-seen" { expected, found, version }
+        en: "users met too few failures since this lab began: {found} of {expected} (version {version})",
+        fr: "les utilisateurs ont subi trop peu d’échecs depuis le début de ce lab : {found} sur {expected} (version {version})",
+        look: "devops-lab traffic report";
+
+        StillFailing "still-failing" { last, seconds }
+        en: "requests failed until {last}; only {seconds} s without a failure show that users are served again",
+        fr: "des requêtes ont échoué jusqu’à {last} ; il faut {seconds} s sans échec pour montrer que les utilisateurs sont de nouveau servis",
+        look: "devops-lab traffic watch";
+
+        RecoveredTooLate "recovered-too-late" { expected, found, first, last }
+        en: "users met failures for {found} s ({first} to {last}), where {expected} s are allowed",
+        fr: "les utilisateurs ont subi des échecs pendant {found} s (de {first} à {last}), pour {expected} s tolérées",
+        look: "devops-lab traffic report";
+
+        TrafficStoppedTooEarly "traffic-stopped-too-early" { last, seconds }
+        en: "the traffic ended before it showed that users are served again: {seconds} s without a failure must follow the last one, at {last}",
+        fr: "le trafic s’est arrêté avant de montrer que les utilisateurs sont de nouveau servis : {seconds} s sans échec doivent suivre le dernier, à {last}",
+        look: "devops-lab traffic start";
+
+        VersionAbsent "version-absent" { version, requests, found }
+        en: "version {version} answered none of {requests} requests; these did: {found}",
+        fr: "la version {version} n’a répondu à aucune des {requests} requêtes ; ont répondu : {found}",
+        look: "kubectl get pods -o wide";
+
+        // Metrics and alerts.
+        MetricEmpty "metric-empty" { query, expected, found }
+        en: "the query {query} has too few series in its answer: {found} of {expected}",
+        fr: "la requête {query} donne trop peu de séries : {found} sur {expected}",
+        look: "devops-lab metrics query '{query}'";
+
+        MetricDiffers "metric-differs" { query, expected, found, series }
+        en: "the query {query} gives {found} for {series}, where {expected} is asked for",
+        fr: "la requête {query} donne {found} pour {series}, alors que {expected} est demandé",
+        look: "devops-lab metrics query '{query}'";
+
+        AlertUnknown "alert-unknown" { alert, present }
+        en: "there is no alert {alert}; there is: {present}",
+        fr: "il n’y a pas d’alerte {alert} ; il y a : {present}",
+        look: "kubectl get prometheusrules --all-namespaces";
+
+        AlertOtherState "alert-other-state" { alert, expected, found }
+        en: "alert {alert} is {found} instead of {expected}",
+        fr: "l’alerte {alert} est {found} au lieu de {expected}",
+        look: "devops-lab metrics query 'ALERTS'";
+
+        AlertNeverFired "alert-never-fired" { alert, seconds }
+        en: "alert {alert} has not fired in the last {seconds} s of this lab",
+        fr: "l’alerte {alert} ne s’est pas déclenchée dans les {seconds} dernières secondes de ce lab",
+        look: "devops-lab metrics query 'ALERTS'";
+
+        // How containers are configured.
+        NoReadiness "no-readiness" { kind, plural, name, container }
+        en: "container {container} of {kind} {name} has no readiness probe, so users are sent to it before it can answer",
+        fr: "le conteneur {container} du {kind} {name} n’a pas de sonde readiness : des utilisateurs lui sont envoyés avant qu’il puisse répondre",
+        look: "kubectl describe {plural} {name}";
+
+        ReadinessPathDiffers "readiness-path-differs" { plural, name, expected, found }
+        en: "the readiness probe in {name} asks for {found} instead of {expected}",
+        fr: "la sonde readiness de {name} demande {found} au lieu de {expected}",
+        look: "kubectl describe {plural} {name}";
+
+        NoPreStop "no-pre-stop" { kind, plural, name, container }
+        en: "container {container} of {kind} {name} has no preStop hook, so it may end before the load balancer knows",
+        fr: "le conteneur {container} du {kind} {name} n’a pas de hook preStop : il peut s’arrêter avant que le répartiteur de charge le sache",
+        look: "kubectl get {plural} {name} -o yaml";
+
+        GraceTooShort "grace-too-short" { kind, plural, name, grace, sleep }
+        en: "the grace period of {kind} {name} ({grace} s) is over before its preStop sleep of {sleep} s leaves time to end",
+        fr: "le délai de grâce du {kind} {name} ({grace} s) est écoulé avant que son preStop de {sleep} s laisse le temps de finir",
+        look: "kubectl get {plural} {name} -o yaml";
+
+        UnavailableAllowed "unavailable-allowed" { kind, plural, name, expected, found }
+        en: "{kind} {name} lets pods be missing during an update: maxUnavailable is {found} instead of {expected}",
+        fr: "le {kind} {name} tolère des pods manquants pendant une mise à jour : maxUnavailable vaut {found} au lieu de {expected}",
+        look: "kubectl get {plural} {name} -o yaml";
+
+        SurgeDiffers "surge-differs" { kind, plural, name, expected, found }
+        en: "maxSurge of {kind} {name} is {found} instead of {expected}",
+        fr: "maxSurge du {kind} {name} vaut {found} au lieu de {expected}",
+        look: "kubectl get {plural} {name} -o yaml";
+
+        NoRequests "no-requests" { kind, plural, name, container, missing }
+        en: "container {container} of {kind} {name} does not say what it needs: resources.{missing} is missing",
+        fr: "le conteneur {container} du {kind} {name} ne dit pas ce qu’il lui faut : resources.{missing} manque",
+        look: "kubectl describe {plural} {name}";
+
+        EnvironmentDiffers "environment-differs" { plural, name, variable, expected, found }
+        en: "variable {variable} in {name} is {found} instead of {expected}",
+        fr: "la variable {variable} de {name} vaut {found} au lieu de {expected}",
+        look: "kubectl describe {plural} {name}";
+
+        // Autoscaling.
+        HpaNoMetrics "hpa-no-metrics" { hpa, message }
+        en: "HorizontalPodAutoscaler {hpa} has no metric to go by: {message}",
+        fr: "l’HorizontalPodAutoscaler {hpa} n’a pas de métrique sur laquelle se régler : {message}",
+        look: "kubectl describe hpa {hpa}";
+
+        HpaOtherTarget "hpa-other-target" { hpa, metric, expected, found }
+        en: "HorizontalPodAutoscaler {hpa} aims at {metric} {found} instead of {expected}",
+        fr: "l’HorizontalPodAutoscaler {hpa} vise {metric} {found} au lieu de {expected}",
+        look: "kubectl get hpa {hpa} -o yaml";
+
+        HpaNeverScaled "hpa-never-scaled" { hpa, expected, found }
+        en: "since this lab began, load made HorizontalPodAutoscaler {hpa} ask for {found} replicas at most; {expected} are wanted",
+        fr: "depuis le début de ce lab, la charge a fait demander à l’HorizontalPodAutoscaler {hpa} {found} répliques au plus ; il en faut {expected}",
+        look: "kubectl describe hpa {hpa}";
+
+        HpaNotBack "hpa-not-back" { hpa, expected, found }
+        en: "HorizontalPodAutoscaler {hpa} still has {found} replicas, where {expected} at most are wanted",
+        fr: "l’HorizontalPodAutoscaler {hpa} a encore {found} répliques, pour {expected} au plus",
+        look: "kubectl get hpa {hpa}";
+
+        ScaledByHand "scaled-by-hand" { hpa, replicas }
+        en: "there are {replicas} replicas, but not because load made HorizontalPodAutoscaler {hpa} ask for them",
+        fr: "il y a {replicas} répliques, mais ce n’est pas la charge qui les a fait demander à l’HorizontalPodAutoscaler {hpa}",
+        look: "kubectl describe hpa {hpa}";
+
+        // Pipelines.
+        CiNoRepository "ci-no-repository" { repository, present }
+        en: "no pipeline ever ran for repository {repository}; there are runs of: {present}",
+        fr: "aucun pipeline n’a jamais tourné pour le dépôt {repository} ; il y a des exécutions de : {present}",
+        look: "devops-lab ci list";
+
+        CiNoRun "ci-no-run" { repository }
+        en: "since this lab began, no pipeline ran for repository {repository}",
+        fr: "depuis le début de ce lab, aucun pipeline n’a tourné pour le dépôt {repository}",
+        look: "devops-lab ci list";
+
+        CiRunOfOtherCommit "ci-run-of-other-commit" { repository, expected, found }
+        en: "no pipeline of {repository} ran for commit {expected}; the latest run was for {found}",
+        fr: "aucun pipeline de {repository} n’a tourné pour le commit {expected} ; la dernière exécution portait sur {found}",
+        look: "git log --oneline -3";
+
+        CiRunRed "ci-run-red" { run, conclusion, step }
+        en: "run {run} of the pipeline ended with {conclusion} (step: {step})",
+        fr: "l’exécution {run} du pipeline s’est terminée par {conclusion} (étape : {step})",
+        look: "devops-lab ci logs {run}";
+
+        CiRunGreen "ci-run-green" { run }
+        en: "run {run} of the pipeline succeeded, where it is meant to fail",
+        fr: "l’exécution {run} du pipeline a réussi, alors qu’elle doit échouer",
+        look: "devops-lab ci logs {run}";
+
+        CiRunGoingOn "ci-run-going-on" { run }
+        en: "run {run} of the pipeline is still under way; look again in a moment",
+        fr: "l’exécution {run} du pipeline est encore en cours ; réessayez dans un instant",
+        look: "devops-lab ci list";
+
+        CiStepMissing "ci-step-missing" { run, step, present }
+        en: "run {run} of the pipeline has no step {step}; it has: {present}",
+        fr: "l’exécution {run} du pipeline n’a pas d’étape {step} ; elle a : {present}",
+        look: "devops-lab ci logs {run}";
+
+        CiStepSkipped "ci-step-skipped" { run, step }
+        en: "step {step} did not run in run {run} of the pipeline",
+        fr: "l’étape {step} n’a pas été exécutée dans l’exécution {run} du pipeline",
+        look: "devops-lab ci logs {run}";
+
+        CiStepNotSkipped "ci-step-not-skipped" { run, step, after }
+        en: "step {step} ran although {after} before it failed (run {run} of the pipeline)",
+        fr: "l’étape {step} a été exécutée bien que {after}, avant elle, ait échoué (exécution {run} du pipeline)",
+        look: "devops-lab ci logs {run}";
+
+        CiOtherStepFailed "ci-other-step-failed" { run, expected, found }
+        en: "in run {run} of the pipeline step {found} failed instead of {expected}",
+        fr: "dans l’exécution {run} du pipeline, c’est l’étape {found} qui a échoué au lieu de {expected}",
+        look: "devops-lab ci logs {run}";
+
+        CiOrderWrong "ci-order-wrong" { run, first, second }
+        en: "in run {run} of the pipeline step {second} did not come after {first}",
+        fr: "dans l’exécution {run} du pipeline, l’étape {second} ne vient pas après {first}",
+        look: "devops-lab ci logs {run}";
+
         // The check itself.
         ApiNotAnswering "api-not-answering" { problem }
         en: "the cluster's API does not answer ({problem}); is the cluster running?",
@@ -562,6 +849,21 @@ messages! {
         en: "the registry {registry} does not answer as a registry does ({problem})",
         fr: "le registre {registry} ne répond pas comme un registre ({problem})",
         look: "devops-lab status";
+
+        MetricRefused "metric-refused" { query, message }
+        en: "the metrics do not understand the query {query}: {message}",
+        fr: "le serveur de métriques ne comprend pas la requête {query} : {message}",
+        look: "devops-lab metrics targets";
+
+        MetricsNotAnswering "metrics-not-answering" { url, problem }
+        en: "the metrics on {url} do not answer as Prometheus does ({problem})",
+        fr: "les métriques sur {url} ne répondent pas comme Prometheus ({problem})",
+        look: "devops-lab status";
+
+        RunsUnreadable "runs-unreadable" { problem }
+        en: "the runs of pipelines cannot be read ({problem})",
+        fr: "les exécutions de pipelines sont illisibles ({problem})",
+        look: "devops-lab ci list";
 
         TrafficUnreadable "traffic-unreadable" { problem }
         en: "the record of your traffic cannot be read ({problem})",
@@ -617,6 +919,10 @@ impl Diagnosis {
                 | Self::NotReplaced { .. }
                 | Self::PodEnding { .. }
                 | Self::TooFewEndpoints { .. }
+                | Self::RolloutGoingOn { .. }
+                | Self::StillFailing { .. }
+                | Self::TrafficGoingOn { .. }
+                | Self::CiRunGoingOn { .. }
                 | Self::TooFewObjects { .. }
         ) || matches!(self, Self::ExpressionFalse { condition, .. } if condition.contains(".status"))
     }

@@ -126,6 +126,86 @@ messages! {
         Commit "commit" { dir, branch, commit, changes }
         en: "{dir}: branch {branch}, commit {commit}, uncommitted files {changes}",
         fr: "{dir} : branche {branch}, commit {commit}, fichiers non commités {changes}";
+
+        RevisionWanted "revision-wanted" { kind, name, image, history }
+        en: "{kind} {name} runs {image}; history: {history}",
+        fr: "le {kind} {name} exécute {image} ; historique : {history}";
+
+        Revisions "revisions" { kind, name, image, replicas, history }
+        en: "{kind} {name} runs {image} on {replicas} ready replicas; revisions: {history}",
+        fr: "le {kind} {name} exécute {image} sur {replicas} répliques prêtes ; révisions : {history}";
+
+        RolloutWanted "rollout-wanted" { rollout, state }
+        en: "Rollout {rollout}: {state}",
+        fr: "Rollout {rollout} : {state}";
+
+        Rollout "rollout" { rollout, phase, step, weight, stable, wanted }
+        en: "Rollout {rollout}: {phase}, step {step}, canary weight {weight}, stable {stable}, template {wanted}",
+        fr: "Rollout {rollout} : {phase}, étape {step}, poids du canary {weight}, stable {stable}, modèle {wanted}";
+
+        AvailabilityWanted "availability-wanted" { event, names, requests, failures }
+        en: "{event} of {names} under at least {requests} requests, failures allowed: {failures}",
+        fr: "{event} de {names} sous au moins {requests} requêtes, échecs tolérés : {failures}";
+
+        Met "met" { requests, failed, from, to }
+        en: "requests {requests}, failed {failed}, from {from} to {to}",
+        fr: "requêtes {requests}, échouées {failed}, de {from} à {to}";
+
+        FailuresWanted "failures-wanted" { failures, version }
+        en: "users met at least {failures} failures (version {version})",
+        fr: "les utilisateurs ont subi au moins {failures} échecs (version {version})";
+
+        RecoveryWanted "recovery-wanted" { failures, version, seconds }
+        en: "at least {failures} failures (version {version}), over within {seconds} s",
+        fr: "au moins {failures} échecs (version {version}), passés en {seconds} s";
+
+        Recovery "recovery" { failures, seconds, since }
+        en: "failures {failures}, within {seconds} s, {since} s of success since",
+        fr: "échecs {failures}, en {seconds} s, suivis de {since} s de succès";
+
+        MetricWanted "metric-wanted" { query, is }
+        en: "{query} {is}",
+        fr: "{query} {is}";
+
+        Metric "metric" { query, values }
+        en: "{query} gives {values}",
+        fr: "{query} donne {values}";
+
+        AlertWanted "alert-wanted" { alert, state }
+        en: "alert {alert} is {state}",
+        fr: "alerte {alert} : {state}";
+
+        Alert "alert" { alert, state, fired }
+        en: "alert {alert} is {state}, last seen firing at {fired}",
+        fr: "alerte {alert} : {state}, vue déclenchée pour la dernière fois à {fired}";
+
+        SharesWanted "shares-wanted" { url, shares, within }
+        en: "{url} is answered by {shares}, give or take {within} points",
+        fr: "{url} est servi par {shares}, à {within} points près";
+
+        Shares "shares" { url, shares, requests }
+        en: "{url} is answered by {shares} ({requests} requests)",
+        fr: "{url} est servi par {shares} ({requests} requêtes)";
+
+        ConfigurationWanted "configuration-wanted" { kind, name, fields }
+        en: "{kind} {name}: {fields}",
+        fr: "{kind} {name} : {fields}";
+
+        Scaling "scaling" { hpa, highest, replicas }
+        en: "HorizontalPodAutoscaler {hpa}: load made it ask for {highest} replicas at most, there are {replicas} now",
+        fr: "HorizontalPodAutoscaler {hpa} : la charge lui a fait demander {highest} répliques au plus, il y en a {replicas}";
+
+        ScalingWanted "scaling-wanted" { hpa, reached, now }
+        en: "HorizontalPodAutoscaler {hpa} asks for at least {reached} replicas under load, now at most {now}",
+        fr: "l’HorizontalPodAutoscaler {hpa} demande au moins {reached} répliques sous la charge, maintenant {now} au plus";
+
+        RunWanted "run-wanted" { repository, commit, conclusion }
+        en: "the pipeline of {repository} ended with {conclusion} for commit {commit}",
+        fr: "le pipeline de {repository} s’est terminé par {conclusion} pour le commit {commit}";
+
+        Run "run" { repository, run, commit, conclusion, steps }
+        en: "run {run} of {repository} for commit {commit}: {conclusion}; steps: {steps}",
+        fr: "exécution {run} de {repository} pour le commit {commit} : {conclusion} ; étapes : {steps}";
     }
 }
 

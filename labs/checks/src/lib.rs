@@ -44,7 +44,9 @@ mod placeholders;
 mod pod_trouble;
 mod prose;
 mod read;
+mod subject;
 mod traffic_record;
+mod windows;
 mod workload;
 
 #[cfg(test)]

@@ -169,7 +169,8 @@ fn unready(pod: &Pod, events: &[Event]) -> Option<Diagnosis> {
     if let Some(probe) = wrong_port(container, container.readiness_probe.as_ref()) {
         let ports = port_list(container.ports.iter().flatten());
         return Some(Diagnosis::ReadinessPortWrong {
-            pod: pod.name_any(),
+            plural: "pods".to_owned(),
+            name: pod.name_any(),
             probe,
             ports,
         });

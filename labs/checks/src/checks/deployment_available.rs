@@ -129,7 +129,9 @@ fn wish(with: &With, workload: &Workload<'_>) -> Result<(), Diagnosis> {
     if !runs_image(workload.pod_spec(), &with.image) {
         let (expected, found) = (with.image.clone(), workload.image().to_owned());
         return Err(Diagnosis::WrongImage {
-            deployment,
+            kind: "Deployment".to_owned(),
+            plural: "deployments".to_owned(),
+            name: deployment,
             expected,
             found,
         });

@@ -136,7 +136,9 @@ fn find(
     if workload.image() != with.image {
         let (expected, found) = (with.image.clone(), workload.image().to_owned());
         return Err(Diagnosis::WrongImage {
-            deployment: deployment.clone(),
+            kind: "Deployment".to_owned(),
+            plural: "deployments".to_owned(),
+            name: deployment.clone(),
             expected,
             found,
         });

@@ -20,9 +20,11 @@ use crate::language::Text;
 use crate::outcome::Outcome;
 
 mod answered;
+mod availability_held;
 mod command_succeeds;
 mod deployment_available;
 mod dockerfile_written;
+mod failures_seen;
 mod file_matches;
 mod git_committed;
 mod http_responds;
@@ -32,6 +34,8 @@ mod image_tag_is_commit;
 mod nodes_ready;
 mod object_matches;
 mod pod_replaced;
+mod recovered_within;
+mod revision_history;
 mod route_attached;
 mod service_reaches_pods;
 
@@ -52,6 +56,10 @@ pub const ALL: &[CheckDef] = &[
     command_succeeds::DEF,
     answered::DEF,
     git_committed::DEF,
+    revision_history::DEF,
+    availability_held::DEF,
+    recovered_within::DEF,
+    failures_seen::DEF,
 ];
 
 /// A check that labs can use.
@@ -147,6 +155,18 @@ fn accepts_causes<W: DeserializeOwned>(input: &CheckInput) -> Result<(), String>
     read::<W>(&input.with).map(drop)
 }
 
+/// Parameters that can be read one by one and still make no sense together.
+trait Consistent {
+    /// Says what is wrong with them.
+    fn consistent(&self) -> Result<(), String>;
+}
+
+/// As [`accepts`], for parameters that must go together.
+fn accepts_consistent<W: DeserializeOwned + Consistent>(input: &CheckInput) -> Result<(), String> {
+    accepts::<W>(input)?;
+    read::<W>(&input.with)?.consistent()
+}
+
 /// The parameters of a check.
 fn read<W: DeserializeOwned>(with: &Value) -> Result<W, String> {
     W::deserialize(with).map_err(|error| error.to_string())
@@ -164,6 +184,23 @@ where
     F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
 {
     match read(&input.with) {
+        Ok(with) => check(context, with).boxed(),
+        Err(problem) => refuse(name, problem),
+    }
+}
+
+/// As [`start`], for parameters that must go together.
+fn start_consistent<W, F>(
+    name: &'static str,
+    check: fn(CheckContext, W) -> F,
+    context: CheckContext,
+    input: CheckInput,
+) -> BoxFuture<'static, Result<Outcome, Diagnosis>>
+where
+    W: DeserializeOwned + Consistent,
+    F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
+{
+    match read::<W>(&input.with).and_then(|with| with.consistent().map(|()| with)) {
         Ok(with) => check(context, with).boxed(),
         Err(problem) => refuse(name, problem),
     }
