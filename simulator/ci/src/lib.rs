@@ -8,4 +8,8 @@
 //!
 //! Start reading at [`runs::Run`].
 
+mod expression;
+mod glob;
+mod problem;
 pub mod runs;
+mod yaml;
