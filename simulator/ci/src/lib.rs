@@ -12,4 +12,5 @@ mod expression;
 mod glob;
 mod problem;
 pub mod runs;
+mod workflow;
 mod yaml;

@@ -18,6 +18,12 @@ impl Place {
             column: column as u64,
         }
     }
+
+    /// So many columns further.
+    pub(crate) fn shifted(mut self, columns: u64) -> Self {
+        self.column += columns;
+        self
+    }
 }
 
 /// One fault of a workflow file.
