@@ -8,9 +8,15 @@
 //!
 //! Start reading at [`runs::Run`].
 
+mod cancel;
+mod commands;
+mod console;
 mod expression;
+mod git;
 mod glob;
+mod mask;
 mod problem;
+pub mod repository;
 pub mod runs;
 mod workflow;
 mod yaml;
