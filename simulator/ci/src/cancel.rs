@@ -100,6 +100,16 @@ impl Cancel {
         }
     }
 
+    /// Ends once somebody asked.
+    pub(crate) async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// What ends even the steps that run although the run was cancelled.
+    pub(crate) fn hurry(&self) -> &CancellationToken {
+        &self.now
+    }
+
     /// Looks at a run's directory until it is dropped: for a request, and whether it is there.
     pub(crate) fn watch(&self, dir: &Path) -> tokio_util::task::AbortOnDropHandle<()> {
         let cancel = self.clone();

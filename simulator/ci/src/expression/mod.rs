@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-pub(crate) use function::Function;
-pub(crate) use template::{Template, Tree};
+pub(crate) use function::{Function, as_bool};
+pub(crate) use template::{Part, Template, Tree};
 
 /// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]

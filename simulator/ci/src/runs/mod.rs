@@ -11,6 +11,7 @@ mod store;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use store::{Folder, create, now, reopen, tidy};
 pub use store::{
     KEPT, RunsError, latest, latest_of_commit, list, load, log, of_commit, repositories, run_dir,
 };
