@@ -90,6 +90,16 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Look for what may get in the way on this machine, and say how to mend it
     Doctor(OutputArgs),
+    /// A small kubectl, for machines that have none
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  devops-lab kubectl get pods\n  devops-lab kubectl apply -f hello/kubernetes.yaml\n  ln -s \"$(command -v devops-lab)\" ~/.local/bin/kubectl     the same under its usual name"
+    )]
+    Kubectl {
+        /// What to say to it; `devops-lab kubectl help` lists what it knows.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Print a shell's completion script
     #[command(
         after_help = "Example:\n  devops-lab completions bash > ~/.local/share/bash-completion/completions/devops-lab"

@@ -8,6 +8,7 @@
 mod apply;
 mod cli;
 mod commands;
+mod kubectl;
 mod labs;
 mod markdown;
 mod output;
@@ -23,7 +24,10 @@ use crate::cli::Cli;
 fn main() -> ExitCode {
     let outcome = match shim_config() {
         Some(config) => Err(lab_cluster::pods::shim(&config).into()),
-        None => commands::dispatch(Cli::parse()),
+        None => match kubectl_words() {
+            Some(words) => commands::kubectl(words),
+            None => commands::dispatch(Cli::parse()),
+        },
     };
     match outcome {
         Ok(code) => code,
@@ -32,6 +36,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What this program is told where it stands on the `PATH` as `kubectl`.
+fn kubectl_words() -> Option<Vec<String>> {
+    let mut arguments = std::env::args_os();
+    let program = PathBuf::from(arguments.next()?);
+    (program.file_stem()? == "kubectl").then(|| {
+        arguments
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+    })
 }
 
 /// What `devops-lab shim FILE` is to run. Every start of a pod's container goes through here, and

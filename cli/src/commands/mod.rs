@@ -38,6 +38,7 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Shim { config }) => Err(lab_cluster::pods::shim(&config).into()),
         Some(Command::App { arguments }) => lab_runtime::app_main(&arguments),
         Some(Command::Pause) => lab_cluster::pods::pause().map(|()| ExitCode::SUCCESS),
+        Some(Command::Kubectl { words }) => kubectl(words),
         command => {
             init_logging();
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -49,6 +50,17 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             result
         }
     }
+}
+
+/// Runs the built-in kubectl.
+pub(crate) fn kubectl(words: Vec<String>) -> anyhow::Result<ExitCode> {
+    init_logging();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(crate::kubectl::run(words));
+    runtime.shutdown_background();
+    Ok(code)
 }
 
 async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
@@ -74,7 +86,11 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man { directory }) => man::run(&directory),
         Some(
-            Command::Component { .. } | Command::Shim { .. } | Command::App { .. } | Command::Pause,
+            Command::Component { .. }
+            | Command::Shim { .. }
+            | Command::App { .. }
+            | Command::Pause
+            | Command::Kubectl { .. },
         ) => unreachable!("dispatched before the runtime starts"),
     }
 }

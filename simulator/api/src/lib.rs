@@ -13,6 +13,7 @@ pub mod duration;
 pub mod faults;
 pub mod gateway;
 pub mod hash;
+pub mod merging;
 pub mod monitoring;
 pub mod names;
 pub mod objects;

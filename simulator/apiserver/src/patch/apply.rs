@@ -7,9 +7,9 @@
 //! not record a manager.
 
 use jiff::Timestamp;
+use lab_api::merging::{ListKind, kind_of};
 use serde_json::{Map, Value, json};
 
-use super::lists::{ListKind, kind_of};
 use crate::object;
 use crate::resources::ResourceDef;
 use crate::write::Part;

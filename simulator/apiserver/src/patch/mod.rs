@@ -2,9 +2,9 @@
 //! <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/>
 
 pub(crate) mod apply;
-mod lists;
 mod strategic;
 
+use lab_api::merging::is_built_in;
 use serde_json::Value;
 
 use crate::body::{self, Parsed};
@@ -41,7 +41,7 @@ pub(crate) struct Patch {
 impl Patch {
     /// Reads the body of a request.
     pub(crate) fn read(call: &Call) -> Result<Self, ApiError> {
-        let custom = !lists::is_built_in(&call.definition);
+        let custom = !is_built_in(&call.definition.group);
         let accepted: &[&str] = if custom {
             &[JSON, MERGE, APPLY]
         } else {
@@ -78,7 +78,7 @@ impl Patch {
                 strategic::merge(&definition.kind, &mut object, patch)
                     .map_err(ApiError::BadRequest)?;
             }
-            Format::Apply if lists::is_built_in(definition) => {
+            Format::Apply if is_built_in(&definition.group) => {
                 strategic::merge(&definition.kind, &mut object, patch)
                     .map_err(ApiError::BadRequest)?;
             }

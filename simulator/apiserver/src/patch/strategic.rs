@@ -1,9 +1,8 @@
 //! Strategic merge patch.
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
 
+use lab_api::merging::{ListKind, kind_of};
 use serde_json::{Map, Value, json};
-
-use super::lists::{ListKind, kind_of};
 
 /// What a map or a list item is told to do.
 const DIRECTIVE: &str = "$patch";

@@ -1,14 +1,13 @@
 //! How lists merge: the `patchStrategy` and `patchMergeKey` of the API types.
 //!
-//! Keyed by field names rather than by type, because handlers know no types. Where one name
+//! Keyed by field names rather than by type, because those who merge JSON know no types: the API
+//! server, which merges, and the built-in kubectl, which works out what to send. Where one name
 //! means two things, the parent or the kind decides.
 //! <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/>
 
-use crate::resources::ResourceDef;
-
 /// How two values of a list field become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ListKind {
+pub enum ListKind {
     /// The new list replaces the old one.
     Atomic,
     /// Items with the same value in this field are the same item.
@@ -38,13 +37,15 @@ const BUILT_IN_GROUPS: [&str; 15] = [
 ];
 
 /// False for what a real cluster defines by CustomResourceDefinition, the Gateway API included.
-pub(super) fn is_built_in(definition: &ResourceDef) -> bool {
-    BUILT_IN_GROUPS.contains(&definition.group.as_ref())
+#[must_use]
+pub fn is_built_in(group: &str) -> bool {
+    BUILT_IN_GROUPS.contains(&group)
 }
 
 /// How the list `field` merges, in an object of `kind`, inside the field `parent` (list items
 /// count as being inside the field of their list).
-pub(super) fn kind_of(kind: &str, parent: &str, field: &str) -> ListKind {
+#[must_use]
+pub fn kind_of(kind: &str, parent: &str, field: &str) -> ListKind {
     use ListKind::{Atomic, Keyed, Set};
     match (field, parent) {
         ("containers" | "initContainers" | "ephemeralContainers", _) => Keyed("name"),
