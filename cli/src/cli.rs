@@ -587,6 +587,21 @@ pub(crate) enum LabCommand {
     Next(LabArgs),
     /// Show a lab, or one of its steps
     Show(LabShowArgs),
+    /// Bring cluster and files to the beginning of a lab or step, whatever there is now
+    #[command(
+        after_help = "Examples:\n  devops-lab lab goto canary\n  devops-lab lab goto deploy-three-replicas/route --yes\n\nWhat you had is put aside in .devops-lab/, never lost."
+    )]
+    Goto(LabGotoArgs),
+    /// Go back to where a step or lab began
+    #[command(
+        after_help = "Examples:\n  devops-lab lab reset                        the step you are at\n  devops-lab lab reset deploy-three-replicas  the whole lab\n  devops-lab lab reset deploy-three-replicas/route"
+    )]
+    Reset(LabResetArgs),
+    /// Do what is left of a lab by its own solutions, up to a step, and check each
+    #[command(
+        after_help = "Examples:\n  devops-lab lab solve --to service\n  devops-lab lab solve deploy-three-replicas --to route"
+    )]
+    Solve(LabSolveArgs),
     /// Prove labs on clusters of their own: every mistake gets its diagnosis, every solution holds
     #[command(
         after_help = "Examples:\n  devops-lab lab test deploy-three-replicas\n  devops-lab lab test --all --engine both\n  devops-lab lab test --labs ./labs my-lab -o json"
@@ -626,6 +641,42 @@ pub(crate) struct LanguageArgs {
 pub(crate) struct LabShowArgs {
     /// A lab, or LAB/STEP
     pub(crate) lab: String,
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+}
+
+/// Arguments of `lab goto`.
+#[derive(Debug, Args)]
+pub(crate) struct LabGotoArgs {
+    /// LAB or LAB/STEP
+    pub(crate) target: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+}
+
+/// Arguments of `lab reset`.
+#[derive(Debug, Args)]
+pub(crate) struct LabResetArgs {
+    /// LAB or LAB/STEP [default: the step you are at]
+    pub(crate) target: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+}
+
+/// Arguments of `lab solve`.
+#[derive(Debug, Args)]
+pub(crate) struct LabSolveArgs {
+    /// The lab [default: the one you are at]
+    pub(crate) lab: Option<String>,
+    /// The last step to do
+    #[arg(long, value_name = "STEP")]
+    pub(crate) to: String,
     #[command(flatten)]
     pub(crate) options: LabArgs,
 }

@@ -11,11 +11,14 @@ use lab_checks::library::Labs;
 use lab_checks::outcome::{Evidence, Outcome, Verdict};
 use lab_checks::progress::Progress;
 use lab_checks::runner::{CheckReport, StepReport, run_step};
-use lab_cluster::record::{ClusterDir, Record};
+use lab_cluster::record::{ClusterDir, Home, Record};
 use lab_cluster::{lifecycle, traffic};
 
 use super::lab::{Learner, addresses, find, language, pick, set};
 use crate::cli::{CheckArgs, Format, OutputArgs};
+use crate::labs::journey::{after, keep_beginning};
+use crate::labs::snapshot::Subject;
+use crate::labs::workspace;
 use crate::markdown::{self, wrap};
 use crate::output::{bad, blank, faint, good, json, line, strong, warn};
 
@@ -47,11 +50,13 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let reports = check(record, &learner.dir, &learner.progress, lab, &steps).await?;
     let now = Timestamp::now();
+    let before = learner.progress.clone();
     learner.note(|progress| {
         for report in &reports {
             progress.note(lab, &report.step, report.verdict, now);
         }
     })?;
+    remember(&learner, lab, &before).await;
     let verdict = overall(&reports);
     match output {
         Format::Json => json(&serde_json::json!({"verdict": verdict, "steps": reports}))?,
@@ -65,6 +70,35 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         Verdict::NotYet => ExitCode::FAILURE,
         Verdict::CouldNotRun => ExitCode::from(COULD_NOT_RUN),
     })
+}
+
+/// Where a step has just been done for the first time, keeps how the next one begins, for
+/// `lab reset`.
+async fn remember(learner: &Learner, lab: &Lab, before: &Progress) {
+    let is_new = |step: &&Step| {
+        !before.is_done(&lab.name, step) && learner.progress.is_done(&lab.name, step)
+    };
+    let begins = lab
+        .steps
+        .iter()
+        .filter(is_new)
+        .filter_map(|step| after(lab, step));
+    let open = begins.filter(|next| !learner.progress.is_done(&lab.name, next));
+    let (Some(next), Ok(home)) = (open.last(), Home::from_env()) else {
+        return;
+    };
+    let known = learner.progress.workspace(&lab.name).map(Path::to_owned);
+    let Some(workspace) = known.or_else(|| std::env::current_dir().ok()) else {
+        return;
+    };
+    let names = workspace::names(&learner.labs);
+    let subject = Subject {
+        home: &home,
+        dir: &learner.dir,
+        workspace: &workspace,
+        names: Some(&names),
+    };
+    keep_beginning(&subject, lab, next).await;
 }
 
 /// Checks a lab, or one step of it, and prints what was found; true where all of it holds.

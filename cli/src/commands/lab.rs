@@ -1,5 +1,9 @@
 //! `devops-lab lab`: what there is to learn, and the next step.
 
+mod desk;
+mod goto;
+mod reset;
+mod solve;
 mod test;
 
 use std::process::ExitCode;
@@ -27,6 +31,9 @@ pub(crate) async fn run(args: LabCommand) -> anyhow::Result<ExitCode> {
         LabCommand::List(args) => list(args)?,
         LabCommand::Next(args) => next(args)?,
         LabCommand::Show(args) => show(args)?,
+        LabCommand::Goto(args) => goto::run(args).await?,
+        LabCommand::Reset(args) => reset::run(args).await?,
+        LabCommand::Solve(args) => solve::run(args).await?,
         LabCommand::Test(args) => return test::run(args).await,
     }
     Ok(ExitCode::SUCCESS)

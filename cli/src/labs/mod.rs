@@ -1,7 +1,9 @@
 //! Labs in the hands of this program: their files, their scripts, and the proof that they work.
 
+pub(crate) mod journey;
 pub(crate) mod proof;
 pub(crate) mod scripts;
+pub(crate) mod snapshot;
 pub(crate) mod workspace;
 
 use std::path::Path;

@@ -6,6 +6,7 @@
 //! what she will meet.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,20 +18,20 @@ use lab_checks::progress::Progress;
 use lab_cluster::config::{ClusterSpec, EngineKind};
 use lab_cluster::lifecycle::{self, StartOptions};
 use lab_cluster::provider::Silent;
-use lab_cluster::record::{Home, Record};
+use lab_cluster::record::{ClusterDir, Home, Record};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::scripts::{Said, Scripts};
+use super::journey::{SETTLES, start_of};
+use super::scripts::{GIT_IDENTITY, Said, Scripts};
+use super::snapshot::{Snapshot, Snapshots, Subject};
 use super::workspace;
 use crate::commands::check::check;
 use crate::commands::lab::{addresses, progress_path};
 
 /// How often everything is done.
 const PASSES: u32 = 2;
-/// How long a check may take to come to what is expected of it. A learner would look again too.
-const SETTLES: Duration = Duration::from_secs(30);
 /// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often a cluster is started that does not come up.
@@ -126,8 +127,11 @@ impl Proof<'_> {
             workspace: self.home.path().join("workspaces").join(&cluster),
             cluster,
         };
+        let classroom = self.classroom(&proved).await?;
         for number in 1..=PASSES {
-            let classroom = self.classroom(&proved).await?;
+            if number > 1 {
+                classroom.clear(self.home).await?;
+            }
             let mut pass = Pass {
                 proof: self,
                 classroom: &classroom,
@@ -153,13 +157,6 @@ impl Proof<'_> {
         let Proved {
             cluster, workspace, ..
         } = proved;
-        if self.home.cluster(cluster).exists() {
-            lifecycle::delete(self.home, cluster).await?;
-        }
-        if workspace.exists() {
-            fs::remove_dir_all(workspace)
-                .with_context(|| format!("failed to empty {}", workspace.display()))?;
-        }
         fs::create_dir_all(workspace)
             .with_context(|| format!("failed to create {}", workspace.display()))?;
         let record = self.cluster(cluster).await?;
@@ -169,12 +166,11 @@ impl Proof<'_> {
         for (name, value) in [
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
-            ("GIT_AUTHOR_NAME", "Learner"),
-            ("GIT_AUTHOR_EMAIL", "learner@example.com"),
-            ("GIT_COMMITTER_NAME", "Learner"),
-            ("GIT_COMMITTER_EMAIL", "learner@example.com"),
             ("DEVOPS_LAB_LANG", "en"),
         ] {
+            scripts.set(name, value);
+        }
+        for (name, value) in GIT_IDENTITY {
             scripts.set(name, value);
         }
         if let Some(directory) = &self.directory {
@@ -213,6 +209,69 @@ impl Proof<'_> {
 struct Classroom {
     record: Record,
     scripts: Scripts,
+}
+
+/// Everything as it was before a mistake.
+struct Before {
+    snapshot: Snapshot,
+    progress: Vec<u8>,
+    looked: Looked,
+}
+
+impl Classroom {
+    fn subject<'a>(&'a self, home: &'a Home, dir: &'a ClusterDir) -> Subject<'a> {
+        Subject {
+            home,
+            dir,
+            workspace: self.scripts.workspace(),
+            names: None,
+        }
+    }
+
+    async fn take(&self, home: &Home, looked: Looked) -> anyhow::Result<Before> {
+        let dir = home.cluster(&self.record.name);
+        let snapshot = Snapshots::of(&dir).take(&self.subject(home, &dir)).await?;
+        let path = progress_path(&dir);
+        let progress =
+            fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        Ok(Before {
+            snapshot,
+            progress,
+            looked,
+        })
+    }
+
+    async fn restore(&self, home: &Home, before: &Before) -> anyhow::Result<()> {
+        let dir = home.cluster(&self.record.name);
+        self.back(home, &dir, &before.snapshot).await?;
+        let path = progress_path(&dir);
+        fs::write(&path, &before.progress)
+            .with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// As if nobody had done anything.
+    async fn clear(&self, home: &Home) -> anyhow::Result<()> {
+        let dir = home.cluster(&self.record.name);
+        let snapshots = Snapshots::of(&dir);
+        let blank = snapshots.blank(&self.subject(home, &dir)).await?;
+        self.back(home, &dir, &blank).await?;
+        match fs::remove_file(progress_path(&dir)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context("failed to forget the progress")
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn back(&self, home: &Home, dir: &ClusterDir, snapshot: &Snapshot) -> anyhow::Result<()> {
+        // What a script wrote is of no use to anybody afterwards.
+        let backup = tempfile::tempdir().context("failed to make a directory")?;
+        Snapshots::of(dir)
+            .restore(snapshot, &self.subject(home, dir), backup.path(), &Silent)
+            .await
+            .context("the cluster of the test could not be brought back")?;
+        Ok(())
+    }
 }
 
 /// What a check answered.
@@ -273,7 +332,7 @@ impl Pass<'_> {
         self.tell("start", began, "");
         for (at, step) in self.proof.lab.steps.iter().enumerate() {
             let began = Instant::now();
-            let mistakes = self.step(step).await?;
+            let mistakes = self.step(at).await?;
             let held = self.proof.lab.steps[..at]
                 .iter()
                 .filter(|earlier| earlier.activation == Activation::Hold);
@@ -319,11 +378,7 @@ impl Pass<'_> {
         if let Some(text) = labs.script(lab, "start.sh") {
             self.script("start.sh", &text).await?;
         }
-        let step = Step {
-            id: "start".to_owned(),
-            checks: lab.start.clone(),
-            ..Step::default()
-        };
+        let step = start_of(lab);
         let progress = Progress::load(&progress_path(&dir)).context("the lab was not begun")?;
         let deadline = Instant::now() + SETTLES;
         loop {
@@ -343,23 +398,29 @@ impl Pass<'_> {
 
     /// One step: not yet done, spoiled in every known way, then done. Answers how many mistakes
     /// got their diagnosis.
-    async fn step(&mut self, step: &Step) -> Result<usize, Stop> {
-        let Proof { labs, lab, .. } = self.proof;
-        if !step.checks.is_empty() && !step.given {
-            let looked = self.look(step).await?;
-            if !looked.is_not_yet() {
-                let expected = "not-yet before anything was done (or `given: true` in lab.yaml)";
-                let evidence = self.evidence(step).await?;
-                let failure = self.failed(&step.id, expected, &looked.words(), evidence);
-                self.fail(failure);
-            }
+    async fn step(&mut self, at: usize) -> Result<usize, Stop> {
+        let Proof {
+            labs, lab, home, ..
+        } = self.proof;
+        let step = &lab.steps[at];
+        let looked = self.look(step).await?;
+        if !step.checks.is_empty() && !step.given && !looked.is_not_yet() {
+            let expected = "not-yet before anything was done (or `given: true` in lab.yaml)";
+            let evidence = self.evidence(step).await?;
+            let failure = self.failed(&step.id, expected, &looked.words(), evidence);
+            self.fail(failure);
         }
         let mut diagnosed = 0;
-        for mistake in lab.mistakes.iter().filter(|m| m.step == step.id) {
-            match self.mistake(step, mistake).await {
-                Ok(()) => diagnosed += 1,
-                Err(Stop::Failed(failure)) => self.fail(failure),
-                Err(broken) => return Err(broken),
+        let mistakes: Vec<_> = lab.mistakes.iter().filter(|m| m.step == step.id).collect();
+        if !mistakes.is_empty() {
+            let before = self.classroom.take(home, looked).await?;
+            for mistake in mistakes {
+                match self.mistake(step, mistake).await {
+                    Ok(()) => diagnosed += 1,
+                    Err(Stop::Failed(failure)) => self.fail(failure),
+                    Err(broken) => return Err(broken),
+                }
+                self.undo(at, &before).await?;
             }
         }
         self.proved.mistakes += diagnosed;
@@ -370,6 +431,26 @@ impl Pass<'_> {
         self.await_holding(step, &name).await?;
         self.proved.steps += 1;
         Ok(diagnosed)
+    }
+
+    /// Back to before a mistake. Where the check sees another state than it did then, which not
+    /// everything that a lab can look at allows to avoid (time goes on), the long way is gone.
+    async fn undo(&self, at: usize, before: &Before) -> Result<(), Stop> {
+        let Proof { lab, home, .. } = self.proof;
+        self.classroom.restore(home, before).await?;
+        if self.look(&lab.steps[at]).await? == before.looked {
+            return Ok(());
+        }
+        self.classroom.clear(home).await?;
+        self.start().await?;
+        for step in &lab.steps[..at] {
+            let name = format!("solution/{}.sh", step.id);
+            if let Some(text) = self.proof.labs.script(lab, &name) {
+                self.script(&name, &text).await?;
+            }
+            self.await_holding(step, &name).await?;
+        }
+        Ok(())
     }
 
     /// Makes a mistake; the check must name it, and must not pass for a moment.

@@ -43,6 +43,17 @@ pub(crate) fn hand_out(
     Ok(given.into_iter().collect())
 }
 
+/// First names of everything that labs hand out: what of a learner's directory is theirs.
+pub(crate) fn names(labs: &Labs) -> BTreeSet<String> {
+    let first = |path: &str| path.split('/').next().unwrap_or(path).to_owned();
+    let mut names = BTreeSet::new();
+    for lab in labs.iter() {
+        names.extend(lab.app.clone());
+        names.extend(labs.given_files(lab).iter().map(|file| first(&file.path)));
+    }
+    names
+}
+
 fn write(place: &Path, content: &[u8]) -> anyhow::Result<()> {
     if let Some(parent) = place.parent() {
         fs::create_dir_all(parent)

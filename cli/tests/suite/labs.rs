@@ -8,7 +8,7 @@ use crate::lab::{KUBECTL, Lab, Said};
 use crate::tools::{Tool, needs};
 
 /// A directory with a `kubectl` in it, before what is on the PATH: scripts call it by this name.
-fn path_with_kubectl(lab: &Lab) -> String {
+pub(crate) fn path_with_kubectl(lab: &Lab) -> String {
     let programs = lab.file("bin");
     std::fs::create_dir_all(&programs).expect("a test's directory can be made");
     let path = std::env::var("PATH").unwrap_or_default();

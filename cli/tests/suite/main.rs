@@ -20,6 +20,7 @@ mod docker_engine;
 mod durability;
 mod faults;
 mod image_update;
+mod journey;
 mod labs;
 mod metrics;
 mod offline;

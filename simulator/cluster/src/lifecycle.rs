@@ -88,6 +88,12 @@ pub fn client(record: &Record) -> anyhow::Result<Client> {
     .client()
 }
 
+/// The Gateway that a cluster starts with.
+#[must_use]
+pub fn default_gateway(record: &Record) -> lab_api::gateway::Gateway {
+    lab_controllers::default_gateway(record.ports.production, record.ports.test)
+}
+
 /// The provider of a cluster's engine.
 ///
 /// # Errors

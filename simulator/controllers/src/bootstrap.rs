@@ -114,7 +114,7 @@ pub async fn bootstrap(client: &Client, config: &BootstrapConfig) -> Result<(), 
     }
     ensure(&Api::all(client()), &gateway_class()).await?;
     ensure(&Api::all(client()), &ingress_class()).await?;
-    let gateway = gateway(config);
+    let gateway = default_gateway(config.production_port, config.test_port);
     ensure(
         &Api::namespaced(client(), DEFAULT_GATEWAY_NAMESPACE),
         &gateway,
@@ -218,7 +218,9 @@ fn ingress_class() -> IngressClass {
     }
 }
 
-fn gateway(config: &BootstrapConfig) -> Gateway {
+/// The Gateway that a cluster starts with, whose listeners are at these ports.
+#[must_use]
+pub fn default_gateway(production_port: u16, test_port: u16) -> Gateway {
     let listener = |name: &str, port: u16| Listener {
         name: name.to_owned(),
         port: i32::from(port),
@@ -233,12 +235,15 @@ fn gateway(config: &BootstrapConfig) -> Gateway {
         ..Listener::default()
     };
     Gateway {
-        metadata: named(DEFAULT_GATEWAY),
+        metadata: ObjectMeta {
+            namespace: Some(DEFAULT_GATEWAY_NAMESPACE.to_owned()),
+            ..named(DEFAULT_GATEWAY)
+        },
         spec: GatewaySpec {
             gateway_class_name: DEFAULT_GATEWAY.to_owned(),
             listeners: vec![
-                listener(PRODUCTION_LISTENER, config.production_port),
-                listener(TEST_LISTENER, config.test_port),
+                listener(PRODUCTION_LISTENER, production_port),
+                listener(TEST_LISTENER, test_port),
             ],
             ..GatewaySpec::default()
         },

@@ -59,7 +59,9 @@ use tokio_util::task::TaskTracker;
 pub use analysis::{
     ExpressionError, MetricError, MetricProblem, Request, TemplateError, instantiate,
 };
-pub use bootstrap::{ApiAddress, BootstrapConfig, BootstrapError, DnsAddress, bootstrap};
+pub use bootstrap::{
+    ApiAddress, BootstrapConfig, BootstrapError, DnsAddress, bootstrap, default_gateway,
+};
 pub use http::{BODY_MAX, HttpClient, HttpError, HttpRequest, HttpResponse};
 pub use image_update::{ImageNews, ImagePush, ImagePushes, ImageRegistry};
 pub use shared::ControllersConfig;
