@@ -42,6 +42,7 @@ mod images;
 mod pattern;
 mod placeholders;
 mod pod_trouble;
+mod prometheus;
 mod prose;
 mod read;
 mod subject;

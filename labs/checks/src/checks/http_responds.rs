@@ -18,7 +18,7 @@ use crate::pattern::Pattern;
 use crate::workload::Workloads;
 
 /// How the load balancer marks answers that it gives itself.
-const GATEWAY_HEADER: &str = "x-devops-lab-gateway";
+pub(super) const GATEWAY_HEADER: &str = "x-devops-lab-gateway";
 /// Requests under way at once: enough to be quick, few enough to be polite.
 const CONCURRENCY: usize = 4;
 
@@ -66,7 +66,7 @@ struct With {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Listener {
+pub(super) enum Listener {
     #[default]
     Production,
     Test,

@@ -19,6 +19,7 @@ use crate::lab::{Cause, CheckUse, Question, Step};
 use crate::language::Text;
 use crate::outcome::Outcome;
 
+mod alert;
 mod answered;
 mod availability_held;
 mod command_succeeds;
@@ -31,13 +32,16 @@ mod http_responds;
 mod image_configured;
 mod image_in_registry;
 mod image_tag_is_commit;
+mod metric;
 mod nodes_ready;
 mod object_matches;
 mod pod_replaced;
 mod recovered_within;
 mod revision_history;
+mod rollout_is;
 mod route_attached;
 mod service_reaches_pods;
+mod traffic_share;
 
 /// Every check, by code.
 pub const ALL: &[CheckDef] = &[
@@ -57,9 +61,13 @@ pub const ALL: &[CheckDef] = &[
     answered::DEF,
     git_committed::DEF,
     revision_history::DEF,
+    rollout_is::DEF,
     availability_held::DEF,
     recovered_within::DEF,
     failures_seen::DEF,
+    metric::DEF,
+    alert::DEF,
+    traffic_share::DEF,
 ];
 
 /// A check that labs can use.
