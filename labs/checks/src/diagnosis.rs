@@ -315,47 +315,47 @@ messages! {
         ImageRunsAsRoot "image-runs-as-root" { image, user }
         en: "image {image} runs its program as root (its configuration says user {user})",
         fr: "l’image {image} exécute son programme en root (sa configuration indique l’utilisateur {user})",
-        look: "docker image inspect {image}";
+        look: "devops-lab image ls";
 
         ImageEntrypointDiffers "image-entrypoint-differs" { image, expected, found }
         en: "image {image} starts {found} instead of {expected}",
         fr: "l’image {image} lance {found} au lieu de {expected}",
-        look: "docker image inspect {image}";
+        look: "devops-lab image ls";
 
         ImageLabelMissing "image-label-missing" { image, label, expected, found }
         en: "image {image} has label {label} {found} instead of {expected}",
         fr: "l’image {image} porte le label {label} {found} au lieu de {expected}",
-        look: "docker image inspect {image}";
+        look: "devops-lab image ls";
 
         ImageEnvMissing "image-env-missing" { image, variable, expected, found }
         en: "image {image} sets the variable {variable} to {found} instead of {expected}",
         fr: "l’image {image} donne à la variable {variable} la valeur {found} au lieu de {expected}",
-        look: "docker image inspect {image}";
+        look: "devops-lab image ls";
 
         ImageTooBig "image-too-big" { image, most, found }
         en: "image {image} adds {found} bytes to its base, where {most} are enough",
         fr: "l’image {image} ajoute {found} octets à sa base, alors que {most} suffisent",
-        look: "docker history {image}";
+        look: "devops-lab image ls";
 
         ImageTooManyLayers "image-too-many-layers" { image, most, found }
         en: "image {image} has {found} layers, where {most} are enough",
         fr: "l’image {image} a {found} couches, alors que {most} suffisent",
-        look: "docker history {image}";
+        look: "devops-lab image ls";
 
         ImageOtherBase "image-other-base" { image, base }
         en: "image {image} is not built on {base}: its first layers are others",
         fr: "l’image {image} n’est pas construite sur {base} : ses premières couches sont différentes",
-        look: "docker history {image}";
+        look: "devops-lab image ls";
 
         ImageHoldsFile "image-holds-file" { image, file, layer }
         en: "image {image} holds {file}, in layer {layer}; deleting it in a later layer only hides it",
         fr: "l’image {image} contient {file}, dans la couche {layer} ; le supprimer dans une couche suivante ne fait que le cacher",
-        look: "docker history {image}";
+        look: "devops-lab image ls";
 
         ImageLacksFile "image-lacks-file" { image, file }
         en: "image {image} has no {file}",
         fr: "l’image {image} n’a pas de {file}",
-        look: "docker history {image}";
+        look: "devops-lab image ls";
 
         ImageOtherContent "image-other-content" { image, other }
         en: "image {image} has not the same content as {other}: their digests differ",

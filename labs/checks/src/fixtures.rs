@@ -17,6 +17,14 @@ pub(crate) fn object<T: DeserializeOwned>(value: Value) -> T {
     T::deserialize(value).unwrap()
 }
 
+/// The fields of both objects.
+pub(crate) fn merged(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
+        object.extend(more);
+    }
+    object
+}
+
 pub(crate) fn node(name: &str, ready: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {"conditions": [
         {"type": "Ready", "status": ready, "lastTransitionTime": SINCE}]}})

@@ -132,3 +132,6 @@ pub(crate) fn is_runtime(image: &str) -> bool {
     let rest = image.strip_prefix(RUNTIME);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
+
+#[cfg(test)]
+mod tests;

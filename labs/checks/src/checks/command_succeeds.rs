@@ -190,14 +190,12 @@ fn excerpt(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::context::Desk;
+    use crate::fixtures::merged;
     use crate::language::Text;
     use std::path::Path;
 
     fn with(more: Value) -> With {
-        let mut with = json!({"run": ["git", "--version"]});
-        with.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        let with = merged(json!({"run": ["git", "--version"]}), more);
         serde_json::from_value(with).unwrap()
     }
 

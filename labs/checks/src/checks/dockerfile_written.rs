@@ -244,16 +244,14 @@ fn example(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::merged;
     use crate::language::Language;
     use serde_json::{Value, json};
 
     const GOOD: &str = "FROM devops-lab/runtime:1\nCOPY app.js app.test.js /app/\nUSER 10001\n";
 
     fn judged(with: Value, dockerfile: Option<&str>, dockerignore: Option<&str>) -> Outcome {
-        let mut full = json!({"path": "hello/Dockerfile"});
-        full.as_object_mut()
-            .unwrap()
-            .extend(with.as_object().unwrap().clone());
+        let full = merged(json!({"path": "hello/Dockerfile"}), with);
         let with: With = serde_json::from_value(full).unwrap();
         let text = |text: Option<&str>| {
             text.map(str::to_owned).ok_or(NoText::Missing {

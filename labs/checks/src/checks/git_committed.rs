@@ -274,6 +274,7 @@ fn names(files: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::merged;
     use crate::git::samples::Sample;
     use serde_json::{Value, json};
 
@@ -316,10 +317,7 @@ mod tests {
     ) {
         let mut tree = tree();
         change(&mut tree);
-        let mut full = json!({"dir": "hello"});
-        full.as_object_mut()
-            .unwrap()
-            .extend(with.as_object().unwrap().clone());
+        let full = merged(json!({"dir": "hello"}), with);
         let with: With = serde_json::from_value(full).unwrap();
         let since = Timestamp::from_second(200).ok();
         let outcome = judge(&with, Some(&tree), pushed, "/cluster/git", since);

@@ -352,6 +352,7 @@ fn is_meant(pattern: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::merged;
     use crate::language::Language;
     use lab_image::spec::{Descriptor, ImageConfig, LAYER_TAR, Manifest};
     use serde_json::{Value, json};
@@ -409,10 +410,7 @@ mod tests {
     fn case(expected: Option<&str>, with: Value, change: impl FnOnce(&mut Seen)) {
         let mut seen = seen();
         change(&mut seen);
-        let mut full = json!({"image": "localhost:5001/hello:1.0.0"});
-        full.as_object_mut()
-            .unwrap()
-            .extend(with.as_object().unwrap().clone());
+        let full = merged(json!({"image": "localhost:5001/hello:1.0.0"}), with);
         let with: With = serde_json::from_value(full).unwrap();
         let outcome = judge(&with, Ok(&seen));
         let said = outcome

@@ -191,7 +191,8 @@ where
     W: DeserializeOwned,
     F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
 {
-    match read(&input.with) {
+    let CheckInput { with, .. } = input;
+    match read(&with) {
         Ok(with) => check(context, with).boxed(),
         Err(problem) => refuse(name, problem),
     }

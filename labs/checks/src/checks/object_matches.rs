@@ -114,7 +114,7 @@ async fn run(context: CheckContext, with: With, input: CheckInput) -> Result<Out
         plural: resource.plural,
     };
     bounded(NAME, move || {
-        judge(&with, &kind, objects, absent, &input.causes)
+        judge(&with, &kind, &objects, absent, &input.causes)
     })
     .await
 }
@@ -191,18 +191,18 @@ fn which(with: &With) -> String {
 fn judge(
     with: &With,
     kind: &Kind,
-    objects: Vec<Value>,
+    objects: &[Value],
     absent: Diagnosis,
     causes: &[Cause],
 ) -> Outcome {
     let found = objects.len();
     let first = objects.first().cloned();
-    let scope = Scope::default().with("objects", Value::Array(objects.clone()));
+    let scope = Scope::default().with("objects", Value::Array(objects.to_vec()));
     let scope = match first {
         Some(first) => scope.with("object", first),
         None => scope,
     };
-    let result = find(with, kind, &objects, &scope, absent)
+    let result = find(with, kind, objects, &scope, absent)
         .map_err(|diagnosis| or_cause(diagnosis, causes, &scope));
     let condition = with.condition.as_ref();
     let values = condition.map(|condition| condition.looked_at(&scope));
@@ -293,10 +293,10 @@ fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::World;
+    use crate::fixtures::{World, merged};
     use crate::language::{Language, Text};
 
-    fn judged(with: Value, objects: Vec<Value>, causes: &[Cause]) -> Outcome {
+    fn judged(with: Value, objects: &[Value], causes: &[Cause]) -> Outcome {
         let with: With = serde_json::from_value(with).unwrap();
         let kind = Kind {
             kind: with.kind.clone(),
@@ -316,16 +316,15 @@ mod tests {
     }
 
     fn pods(more: Value) -> Value {
-        let mut with = json!({"apiVersion": "v1", "kind": "Pod", "selector": "app=hello"});
-        with.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        with
+        merged(
+            json!({"apiVersion": "v1", "kind": "Pod", "selector": "app=hello"}),
+            more,
+        )
     }
 
     #[track_caller]
-    fn case(expected: Option<&str>, with: Value, objects: Vec<Value>) {
-        let outcome = judged(with, objects, &[]);
+    fn case(expected: Option<&str>, with: Value, objects: impl AsRef<[Value]>) {
+        let outcome = judged(with, objects.as_ref(), &[]);
         let said = outcome
             .diagnosis()
             .map(|diagnosis| diagnosis.text(Language::En));
@@ -362,7 +361,7 @@ mod tests {
     #[test]
     fn what_a_false_condition_looked_at_is_told() {
         let with = deployment("object.spec.replicas == 4 && object.spec.paused");
-        let outcome = judged(with, vec![World::new().deployment], &[]);
+        let outcome = judged(with, &[World::new().deployment], &[]);
         assert_eq!(
             outcome.diagnosis().unwrap().text(Language::En),
             "Deployment hello is not as asked for: object.spec.replicas == 4 && object.spec.paused does not hold \
@@ -424,8 +423,8 @@ mod tests {
             },
             look: None,
         }];
-        let found = |condition: &str, objects| {
-            let outcome = judged(deployment(condition), objects, &causes);
+        let found = |condition: &str, objects: Vec<Value>| {
+            let outcome = judged(deployment(condition), &objects, &causes);
             outcome.diagnosis().map(|found| found.name().to_owned())
         };
         let hello = || vec![World::new().deployment];

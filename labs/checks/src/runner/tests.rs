@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::context::Addresses;
-use crate::fixtures::{World, node};
+use crate::fixtures::{World, merged, node};
 use crate::library::Labs;
 
 /// An API server in this process, holding these objects as they are, status and all.
@@ -354,10 +354,7 @@ async fn objects_of_any_kind_are_read_with_a_word_about_those_that_are_not_there
         ..CheckContext::new(client, Addresses::default())
     };
     let case = async |expected: Option<&str>, version: &str, kind: &str, more: Value| {
-        let mut with = json!({"apiVersion": version, "kind": kind});
-        with.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        let with = merged(json!({"apiVersion": version, "kind": kind}), more.clone());
         let report = report_of(&context, "object-matches", with).await;
         let found = report.outcome.diagnosis().map(Diagnosis::name);
         assert_eq!(found, expected, "{kind} {more}: {report:?}");
