@@ -20,6 +20,8 @@ use crate::protocol::{BATCH_MAX, Batch, Join, Joined, Orders, Receipt};
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long a request for orders waits for some.
 const WAIT: Duration = Duration::from_secs(25);
+/// Pause between two looks at the outbox.
+const LOOK: Duration = Duration::from_millis(500);
 /// Most bytes of an answer.
 const ANSWER_MAX: usize = 1 << 20;
 /// Pauses after failures: doubled from the first to the last.
@@ -92,6 +94,16 @@ impl Agent {
             .await
     }
 
+    /// Tells the server that she leaves; her token opens nothing afterwards.
+    ///
+    /// # Errors
+    /// Where the server is out of reach or refuses.
+    pub async fn leave(&self) -> Result<(), AgentError> {
+        self.ask::<(), serde_json::Value>(Method::POST, "/api/leave", None, LIMIT)
+            .await
+            .map(drop)
+    }
+
     /// Sends everything that the outbox holds; answers how many events are kept now.
     ///
     /// # Errors
@@ -138,22 +150,28 @@ impl Agent {
     }
 
     /// Delivers and listens until it is told to end, or the server no longer knows the student.
+    /// `ordered` is called after new orders were taken in.
     ///
     /// # Errors
     /// Where the server refuses for good, or the outbox cannot be used.
-    pub async fn run(&self, outbox: &Outbox, end: &CancellationToken) -> Result<(), AgentError> {
+    pub async fn run(
+        &self,
+        outbox: &Outbox,
+        end: &CancellationToken,
+        mut ordered: impl FnMut(),
+    ) -> Result<(), AgentError> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let turn = async {
-                self.deliver(outbox).await?;
-                self.orders(outbox, true).await
-            };
             let outcome = tokio::select! {
-                outcome = turn => outcome,
+                outcome = self.orders(outbox, true) => outcome,
+                outcome = self.deliver_always(outbox) => outcome,
                 () = end.cancelled() => return Ok(()),
             };
             match outcome {
-                Ok(_) => {
+                Ok(orders) => {
+                    if orders > 0 {
+                        ordered();
+                    }
                     pause = FIRST_PAUSE;
                     continue;
                 }
@@ -169,6 +187,15 @@ impl Agent {
                 () = sleep(pause) => pause = (pause * 2).min(LAST_PAUSE),
                 () = end.cancelled() => return Ok(()),
             }
+        }
+    }
+
+    /// Delivers what is pushed, as it is pushed; ends only where that fails.
+    async fn deliver_always(&self, outbox: &Outbox) -> Result<usize, AgentError> {
+        loop {
+            self.deliver(outbox).await?;
+            // A look at a small file; a watch on it would be one more thing that can fail.
+            sleep(LOOK).await;
         }
     }
 
@@ -209,7 +236,9 @@ impl Agent {
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }
-        serde_json::from_slice(&body).map_err(|error| AgentError::Nonsense {
+        // An answer without content is JSON's null.
+        let body = if body.is_empty() { &b"null"[..] } else { &body };
+        serde_json::from_slice(body).map_err(|error| AgentError::Nonsense {
             server: self.server.clone(),
             problem: error.to_string(),
         })

@@ -81,6 +81,7 @@ const EVENTS: &str = "outbox.jsonl";
 const ACKNOWLEDGED: &str = "acknowledged.json";
 const MEMBERSHIP: &str = "membership.json";
 const TOLD: &str = "told.json";
+const LAST_CHECK: &str = "last-check.json";
 
 impl Outbox {
     /// The outbox in a directory, which need not exist.
@@ -147,6 +148,9 @@ impl Outbox {
             .last()
             .map_or(self.acknowledged()?, |event| event.number)
             + 1;
+        if let What::Checked { .. } = what {
+            self.write(LAST_CHECK, &what)?;
+        }
         let event = Event {
             number,
             at: now,
@@ -190,6 +194,14 @@ impl Outbox {
             text.push(b'\n');
         }
         self.replace(EVENTS, &text)
+    }
+
+    /// The last check, to go with a raised hand.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn last_check(&self) -> Result<Option<What>, OutboxError> {
+        self.read(LAST_CHECK)
     }
 
     /// What the server has told.
@@ -251,7 +263,7 @@ impl Outbox {
     }
 
     fn forget(&self) -> Result<(), OutboxError> {
-        [EVENTS, ACKNOWLEDGED, TOLD]
+        [EVENTS, ACKNOWLEDGED, TOLD, LAST_CHECK]
             .into_iter()
             .try_for_each(|name| self.remove(name))
     }

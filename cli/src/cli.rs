@@ -1,5 +1,6 @@
 //! The command line: what can be said, and how it is explained. No behaviour.
 
+pub(crate) mod class;
 pub(crate) mod rollout;
 
 use std::path::PathBuf;
@@ -83,6 +84,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy-three-replicas/route\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run."
     )]
     Check(CheckArgs),
+    /// Hold a class, or take part in one
+    #[command(subcommand)]
+    Class(class::ClassCommand),
     /// A narrated tour: a cluster, an application, three replicas, a check, and back to nothing
     #[command(
         after_help = "Examples:\n  devops-lab demo\n  devops-lab demo --engine process --keep"

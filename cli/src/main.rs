@@ -6,6 +6,7 @@
 //! Start reading at `cli`, then one file of `commands`.
 
 mod apply;
+mod class;
 mod cli;
 mod commands;
 mod kubectl;

@@ -5,6 +5,7 @@
 //! cookie, and every change must carry the session's own word too. Nothing else is open but the
 //! page that says how to join.
 
+mod export;
 mod guard;
 mod live;
 mod pages;
@@ -31,6 +32,7 @@ use crate::course::Course;
 use crate::protocol::BODY_MAX;
 use crate::store::{Class, Store, StoreError};
 
+pub use export::Export;
 pub use guard::Limits;
 pub use live::Change;
 

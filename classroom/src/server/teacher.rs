@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::export::Export;
 use super::guard::{COOKIE, Teacher, cookie};
 use super::{Change, Refusal, Server};
 use crate::protocol::{NAME_MAX, NOTE_MAX, What, Wish};
@@ -276,40 +277,14 @@ fn hand_changed(
 pub(super) async fn export_csv(
     State(server): State<Server>,
     Teacher(_): Teacher,
-) -> impl IntoResponse {
-    let seen = server.board().seen(&server.0.course, server.now());
-    let mut csv = String::from("student,name,lab,step,done\r\n");
-    for student in &seen {
-        for (step, at) in &student.done {
-            let (lab, step) = step.split_once('/').unwrap_or((step, ""));
-            let cells = [
-                student.id.to_string(),
-                student.name.clone(),
-                lab.to_owned(),
-                step.to_owned(),
-                at.to_string(),
-            ];
-            csv.push_str(&cells.map(|cell| cell_of(&cell)).join(","));
-            csv.push_str("\r\n");
-        }
-    }
-    (
-        [
-            (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-            (
-                header::CONTENT_DISPOSITION,
-                "attachment; filename=\"class.csv\"",
-            ),
-        ],
-        csv,
-    )
-}
-
-/// A cell in quotes; a spreadsheet must not take a name for a formula.
-fn cell_of(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let guard = if formula { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+) -> Result<Response, Refusal> {
+    let export = export(&server).await?;
+    let kind = (header::CONTENT_TYPE, "text/csv; charset=utf-8");
+    let name = (
+        header::CONTENT_DISPOSITION,
+        "attachment; filename=\"class.csv\"",
+    );
+    Ok(([kind, name], export.csv()).into_response())
 }
 
 /// `GET /teacher/export.json`: everything, to be merged or kept.
@@ -317,26 +292,19 @@ pub(super) async fn export_json(
     State(server): State<Server>,
     Teacher(_): Teacher,
 ) -> Result<Response, Refusal> {
-    let records = server.with_store(|store| store.records(None)).await?;
-    let seen = server.board().seen(&server.0.course, server.now());
-    let events: Vec<_> = records
-        .iter()
-        .map(|record| {
-            json!({"student": record.student, "number": record.number, "at": record.at, "received": record.received, "what": record.what})
-        })
-        .collect();
-    let body = json!({"class": server.0.class.title, "course": server.0.course, "students": seen, "events": events});
-    let name = "attachment; filename=\"class.json\"";
-    Ok(([(header::CONTENT_DISPOSITION, name)], Json(body)).into_response())
+    let export = export(&server).await?;
+    let kind = (header::CONTENT_TYPE, "application/json");
+    let name = (
+        header::CONTENT_DISPOSITION,
+        "attachment; filename=\"class.json\"",
+    );
+    Ok(([kind, name], export.json()).into_response())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_no_formula_in_a_spreadsheet() {
-        assert_eq!(cell_of("=1+1"), "\"'=1+1\"");
-        assert_eq!(cell_of("Ada \"Countess\""), "\"Ada \"\"Countess\"\"\"");
-    }
+async fn export(server: &Server) -> Result<Export, Refusal> {
+    let (class, course) = (server.0.class.clone(), server.0.course.clone());
+    let now = server.now();
+    server
+        .with_store(move |store| Export::of(store, &class, &course, now))
+        .await
 }

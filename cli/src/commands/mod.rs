@@ -1,6 +1,7 @@
 //! One file per subcommand: its `run`, which destructures its arguments and does the work.
 
 pub(crate) mod check;
+mod class;
 mod completions;
 mod delete;
 mod demo;
@@ -80,6 +81,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Rollout(command)) => rollout::run(command).await,
         Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Lab(args)) => lab::run(args).await,
+        Some(Command::Class(command)) => class::run(command).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Demo(args)) => demo::run(args).await,
         Some(Command::Doctor(args)) => doctor::run(args).await,
