@@ -14,10 +14,12 @@ use lab_checks::lab::{Lab, Step};
 use lab_checks::language::Language;
 use lab_checks::library::Labs;
 use lab_checks::progress::Progress;
+use lab_classroom::protocol::What;
 use lab_cluster::lifecycle::DEFAULT_NAME;
 use lab_cluster::record::{ClusterDir, Home, Record, RecordError};
 use lab_cluster::status;
 
+use crate::class;
 use crate::cli::{ClusterArgs, LabArgs, LabCommand, LabShowArgs, LabsArgs, LanguageArgs};
 use crate::labs::{self, workspace};
 use crate::markdown;
@@ -234,6 +236,11 @@ fn next(args: LabArgs) -> anyhow::Result<()> {
         ));
         return Ok(());
     };
+    if let Ok(home) = Home::from_env() {
+        class::notices(&home, learner.language);
+        let (lab, step) = (lab.name.clone(), step.id.clone());
+        class::share(&home, What::Opened { lab, step });
+    }
     print_step(&learner, lab, step);
     blank();
     if learner.record.is_none() {
