@@ -190,7 +190,7 @@ fn unready(pod: &Pod, events: &[Event]) -> Option<Diagnosis> {
 }
 
 /// The port of a probe that is none of the ports its container declares.
-fn wrong_port(container: &Container, probe: Option<&Probe>) -> Option<String> {
+pub(crate) fn wrong_port(container: &Container, probe: Option<&Probe>) -> Option<String> {
     let probe = probe?;
     let http = probe.http_get.as_ref().map(|http| &http.port);
     let port = http.or_else(|| probe.tcp_socket.as_ref().map(|tcp| &tcp.port))?;

@@ -10,6 +10,7 @@ use futures::try_join;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Event, Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use lab_api::rollouts::{self, Rollout};
 use lab_api::{objects, pods};
@@ -138,14 +139,18 @@ impl Subjects {
         let current = self.workloads.of(&name, namespace);
         let current = current.ok().and_then(|workload| workload.current);
         let spec = deployment.spec.as_ref();
-        let strategy = spec.and_then(|spec| spec.strategy.as_ref()?.type_.as_deref());
+        let strategy = spec.and_then(|spec| spec.strategy.as_ref());
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.clone());
+        let rolling = rolling.unwrap_or_default();
         Subject {
             kind: "Deployment",
             plural: "deployments",
             template: spec.map(|spec| &spec.template),
             wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
             state: deployment_state(deployment, current),
-            recreates: strategy == Some("Recreate"),
+            recreates: strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate"),
+            max_unavailable: rolling.max_unavailable,
+            max_surge: rolling.max_surge,
             revisions: self.revisions(
                 &deployment.uid().unwrap_or_default(),
                 DEPLOYMENT_REVISION,
@@ -161,6 +166,7 @@ impl Subjects {
         let uid = rollout.uid().unwrap_or_default();
         let status = rollout.status.clone().unwrap_or_default();
         let hash = status.current_pod_hash.as_str();
+        let strategy = rollout.spec.strategy.clone().unwrap_or_default();
         let current = self.workloads.replica_sets.iter().find(|set| {
             objects::is_controlled_by(&set.metadata, &uid) && hash_of(set) == Some(hash)
         });
@@ -172,6 +178,12 @@ impl Subjects {
             wanted: rollout.spec.replicas.unwrap_or(1),
             state: rollout_state(rollout),
             recreates: false,
+            max_unavailable: match (&strategy.canary, &strategy.blue_green) {
+                (Some(canary), _) => canary.max_unavailable.clone(),
+                (None, Some(blue_green)) => blue_green.max_unavailable.clone(),
+                (None, None) => None,
+            },
+            max_surge: strategy.canary.and_then(|canary| canary.max_surge),
             revisions: self.revisions(&uid, rollouts::REVISION, rollouts::REVISION_HISTORY),
             current: current.map(ResourceExt::name_any),
             seen: &self.workloads,
@@ -239,6 +251,10 @@ pub(crate) struct Subject<'a> {
     pub(crate) state: State,
     /// True where all pods end before new ones are made.
     recreates: bool,
+    /// How many pods may be missing during an update, as it is written.
+    pub(crate) max_unavailable: Option<IntOrString>,
+    /// How many there may be above `replicas`, as it is written.
+    pub(crate) max_surge: Option<IntOrString>,
     /// By revision number.
     pub(crate) revisions: Vec<Revision>,
     /// ReplicaSet of the present template; none before the controller made it.
@@ -282,6 +298,11 @@ pub(crate) struct Update {
 }
 
 impl<'a> Subject<'a> {
+    /// True where all pods end before new ones are made.
+    pub(crate) fn recreates(&self) -> bool {
+        self.recreates
+    }
+
     /// True where a container of the present template has this image.
     pub(crate) fn asks_for(&self, image: &str) -> bool {
         self.template

@@ -21,8 +21,11 @@ use crate::outcome::Outcome;
 
 mod alert;
 mod answered;
+mod autoscaled;
 mod availability_held;
+mod ci_run;
 mod command_succeeds;
+mod container_configured;
 mod deployment_available;
 mod dockerfile_written;
 mod failures_seen;
@@ -68,6 +71,9 @@ pub const ALL: &[CheckDef] = &[
     metric::DEF,
     alert::DEF,
     traffic_share::DEF,
+    container_configured::DEF,
+    autoscaled::DEF,
+    ci_run::DEF,
 ];
 
 /// A check that labs can use.
