@@ -81,15 +81,15 @@ pub(crate) enum Command {
     Lab(LabCommand),
     /// Verify the present step of a lab from the live state of your cluster
     #[command(
-        after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy-three-replicas/route\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run."
+        after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy-three-replicas/route\n  devops-lab check --watch                again whenever something changes\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run."
     )]
     Check(CheckArgs),
     /// Hold a class, or take part in one
     #[command(subcommand)]
     Class(class::ClassCommand),
-    /// A narrated tour: a cluster, an application, three replicas, a check, and back to nothing
+    /// A narrated tour of the core track, every step done and checked, and back to nothing
     #[command(
-        after_help = "Examples:\n  devops-lab demo\n  devops-lab demo --engine process --keep"
+        after_help = "Examples:\n  devops-lab demo\n  devops-lab demo --quick                      the main job alone\n  devops-lab demo --engine process --keep --lang fr\n\nCtrl-C ends it at any time and cleans up."
     )]
     Demo(DemoArgs),
     /// Look for what may get in the way on this machine, and say how to mend it
@@ -707,6 +707,9 @@ pub(crate) struct LabTestArgs {
     /// How many labs at a time [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
+    /// Let scripts use the small kubectl of this program, whichever the machine has
+    #[arg(long)]
+    pub(crate) own_kubectl: bool,
 }
 
 /// Engines on which labs are proved.
@@ -729,6 +732,12 @@ pub(crate) struct CheckArgs {
     pub(crate) options: LabArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    /// Look again whenever something changes, and go on to the next step, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// With --watch: end once it holds
+    #[arg(long, requires = "watch")]
+    pub(crate) until_holds: bool,
 }
 
 /// Arguments of `demo`.
@@ -743,8 +752,13 @@ pub(crate) struct DemoArgs {
     /// Leave the cluster running at the end
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Only the main job: a cluster, an application, three replicas, a check
+    #[arg(long)]
+    pub(crate) quick: bool,
     #[command(flatten)]
     pub(crate) language: LanguageArgs,
+    #[command(flatten)]
+    pub(crate) labs: LabsArgs,
 }
 
 /// A cluster's name, refused before anything is looked for or made under it.

@@ -14,6 +14,7 @@ mod labs;
 mod markdown;
 mod output;
 mod progress;
+mod screen;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

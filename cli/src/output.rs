@@ -1,16 +1,36 @@
 //! Printing: data to stdout, progress and errors to stderr, readable without colour.
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::cell::RefCell;
+use std::fmt::{Display, Write};
+use std::io;
 
 use console::{Style, measure_text_width, style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+thread_local! {
+    /// What [`gather`] has gathered so far; none where lines are written.
+    static GATHERED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
 /// Writes lines to standard output; a closed pipe (`| head`) ends the output in silence.
 pub(crate) fn line(text: impl Display) {
-    let _ = writeln!(io::stdout(), "{text}");
+    let gathered = GATHERED.with_borrow_mut(|gathered| {
+        gathered.as_mut().map(|page| {
+            let _ = writeln!(page, "{text}");
+        })
+    });
+    if gathered.is_none() {
+        let _ = io::Write::write_fmt(&mut io::stdout(), format_args!("{text}\n"));
+    }
+}
+
+/// What would have been printed: for pages that are drawn over one another.
+pub(crate) fn gather(print: impl FnOnce()) -> String {
+    GATHERED.set(Some(String::new()));
+    print();
+    GATHERED.take().unwrap_or_default()
 }
 
 /// An empty line.
@@ -20,13 +40,13 @@ pub(crate) fn blank() {
 
 /// Writes a line to standard error.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{text}\n"));
 }
 
 /// Writes bytes as they are.
 pub(crate) fn raw(bytes: &[u8]) -> io::Result<()> {
-    io::stdout().write_all(bytes)?;
-    io::stdout().flush()
+    io::Write::write_all(&mut io::stdout(), bytes)?;
+    io::Write::flush(&mut io::stdout())
 }
 
 /// Writes a value as indented JSON.
@@ -109,4 +129,20 @@ pub(crate) fn clock(at: Timestamp) -> String {
     at.to_zoned(TimeZone::system())
         .strftime("%H:%M:%S")
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_gathered_only_while_somebody_gathers() {
+        let page = gather(|| {
+            line("one");
+            blank();
+        });
+        assert_eq!(page, "one\n\n");
+        assert_eq!(gather(|| ()), "");
+        assert!(GATHERED.with_borrow(Option::is_none));
+    }
 }

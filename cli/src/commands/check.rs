@@ -1,5 +1,7 @@
 //! `devops-lab check`: does it hold, and if not, why?
 
+mod watch;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use lab_checks::runner::{CheckReport, StepReport, run_step};
 use lab_cluster::record::{ClusterDir, Home, Record};
 use lab_cluster::{lifecycle, traffic};
 
+use self::watch::Watch;
 use super::lab::{Learner, addresses, find, language, pick, set};
 use crate::class;
 use crate::cli::{CheckArgs, Format, OutputArgs};
@@ -31,8 +34,18 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         target,
         options,
         output: OutputArgs { output },
+        watch,
+        until_holds,
     } = args;
     let mut learner = Learner::of(options)?;
+    if watch {
+        let watch = Watch {
+            target,
+            until_holds,
+            output,
+        };
+        return watch.run(&mut learner).await;
+    }
     let labs = learner.labs.clone();
     let Some((lab, steps)) = choose(&labs, &learner.progress, target.as_deref())? else {
         line(good(
@@ -49,20 +62,8 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::from(COULD_NOT_RUN));
     };
-    let reports = check(record, &learner.dir, &learner.progress, lab, &steps).await?;
-    let now = Timestamp::now();
-    let before = learner.progress.clone();
-    learner.note(|progress| {
-        for report in &reports {
-            progress.note(lab, &report.step, report.verdict, now);
-        }
-    })?;
-    if let Ok(home) = Home::from_env() {
-        reports
-            .iter()
-            .for_each(|report| class::share_report(&home, report));
-    }
-    remember(&learner, lab, &before).await;
+    let record = record.clone();
+    let reports = look(&mut learner, &record, lab, &steps).await?;
     let verdict = overall(&reports);
     match output {
         Format::Json => json(&serde_json::json!({"verdict": verdict, "steps": reports}))?,
@@ -79,6 +80,30 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         Verdict::NotYet => ExitCode::FAILURE,
         Verdict::CouldNotRun => ExitCode::from(COULD_NOT_RUN),
     })
+}
+
+/// Checks, notes what holds, tells the class, and keeps how the next step begins.
+async fn look(
+    learner: &mut Learner,
+    record: &Record,
+    lab: &Lab,
+    steps: &[&Step],
+) -> anyhow::Result<Vec<StepReport>> {
+    let reports = check(record, &learner.dir, &learner.progress, lab, steps).await?;
+    let now = Timestamp::now();
+    let before = learner.progress.clone();
+    learner.note(|progress| {
+        for report in &reports {
+            progress.note(lab, &report.step, report.verdict, now);
+        }
+    })?;
+    if let Ok(home) = Home::from_env() {
+        reports
+            .iter()
+            .for_each(|report| class::share_report(&home, report));
+    }
+    remember(learner, lab, &before).await;
+    Ok(reports)
 }
 
 /// Where a step has just been done for the first time, keeps how the next one begins, for
@@ -208,7 +233,7 @@ fn print(lab: &Lab, steps: &[&Step], reports: &[StepReport], language: Language)
     }
 }
 
-fn print_check(check: &CheckReport, language: Language) {
+pub(crate) fn print_check(check: &CheckReport, language: Language) {
     let CheckReport {
         code,
         name,

@@ -1,54 +1,41 @@
-//! `devops-lab demo`: the main job from nothing, told as it happens.
+//! `devops-lab demo`: what there is to see, told as it happens, and cleaned up.
+//!
+//! By default the whole core track, lab by lab, done by the labs' own solutions; with `--quick`
+//! the main job alone.
 
-use std::collections::BTreeMap;
+mod quick;
+mod track;
+
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
-use kube::{Api, ResourceExt};
-use lab_api::pods::is_ready;
-use lab_cluster::config::ClusterSpec;
-use lab_cluster::lifecycle::{self, StartOptions};
+use lab_cluster::config::{ClusterSpec, EngineKind};
+use lab_cluster::lifecycle::{self, DEFAULT_NODES, StartOptions};
 use lab_cluster::record::{Home, Record};
-use lab_cluster::status::Addresses;
-use rust_embed::RustEmbed;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use crate::apply::apply;
-use crate::cli::{DemoArgs, LanguageArgs};
-use crate::commands::{check, image, start};
+use self::quick::Tour;
+use self::track::Track;
+use super::lab::{language, pick};
+use super::start;
+use crate::cli::{DemoArgs, LabsArgs, LanguageArgs};
+use crate::labs;
 use crate::output::{blank, faint, good, line, strong};
 use crate::progress::{Shown, milliseconds};
-
-/// The lab whose checks the tour runs at its end.
-const LAB: &str = "deploy-three-replicas";
-/// How long three replicas may take to become available.
-const AVAILABLE_LIMIT: Duration = Duration::from_secs(60);
-/// Requests sent through the load balancer.
-const REQUESTS: usize = 30;
-/// Pause between two looks at the deployment.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// The sample application.
-#[derive(RustEmbed)]
-#[folder = "../fixtures/apps/hello"]
-struct Hello;
 
 pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let DemoArgs {
         engine,
         name,
         keep,
+        quick,
         language: LanguageArgs { lang },
+        labs: LabsArgs { labs: directory },
     } = args;
+    let language = language(lang.as_deref())?;
+    let say = |en, fr| pick(language, en, fr);
+    let labs = labs::load(directory.as_deref())?;
     let home = Home::from_env()?;
     if home.cluster(&name).exists() {
         bail!(
@@ -56,42 +43,81 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let began = Instant::now();
-    let tour = Tour {
-        home: &home,
-        name: &name,
-        lang,
+    let engine = start::kind(engine);
+    let workspace = tempfile::Builder::new()
+        .prefix("devops-lab-demo-")
+        .tempdir()
+        .context("failed to make a directory for the files of the labs")?;
+    let work = async {
+        if quick {
+            let lang = lang.as_deref();
+            let tour = Tour {
+                home: &home,
+                name: &name,
+                lang,
+            };
+            return tour.run(engine).await;
+        }
+        let track = Track {
+            home: &home,
+            name: &name,
+            labs: &labs,
+            workspace: workspace.path(),
+            language,
+        };
+        track.run(engine).await.map(|()| true)
     };
     // As in `start`: before anything is made.
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let outcome = tokio::select! {
-        outcome = tour.run(start::kind(engine)) => outcome,
-        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        outcome = work => Some(outcome),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
     };
-    if keep && outcome.is_ok() {
+    if keep && matches!(outcome, Some(Ok(_))) {
+        let place = workspace.keep();
         blank();
         line(format_args!(
-            "The cluster stays. Look around: {}",
+            "{}{}",
+            say(
+                "The cluster stays. Look around: ",
+                "Le cluster reste. Pour l’explorer : "
+            ),
             strong(&format!(
-                "eval \"$(devops-lab env --name {name})\"; kubectl get all"
+                "cd {}; eval \"$(devops-lab env --name {name})\"; kubectl get all",
+                place.display()
             ))
         ));
         line(format_args!(
-            "Remove it with: {}",
+            "{}{}",
+            say("Remove it with: ", "Pour l’enlever : "),
             strong(&format!("devops-lab delete --name {name}"))
         ));
     } else if home.cluster(&name).exists() {
         lifecycle::delete(&home, &name)
             .await
             .context("failed to clean up after the tour")?;
-        line(faint("The cluster is gone again; nothing is left of it."));
+        let gone = say(
+            "The cluster is gone again; nothing is left of it.",
+            "Le cluster est supprimé ; il n’en reste rien.",
+        );
+        line(faint(gone));
     }
+    let Some(outcome) = outcome else {
+        return Ok(ExitCode::from(130));
+    };
     let passed = outcome?;
-    blank();
-    let time = milliseconds(began.elapsed());
     if passed {
-        line(good(&format!("The tour took {time}.")));
+        blank();
+        let time = milliseconds(began.elapsed());
+        line(good(&format!(
+            "{} {time}.",
+            say("The tour took", "La visite a duré")
+        )));
         line(format_args!(
-            "Your turn: {}",
+            "{}{}",
+            say("Your turn: ", "À vous : "),
             strong("devops-lab start 3 && devops-lab lab next")
         ));
     }
@@ -102,238 +128,29 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-struct Tour<'a> {
-    home: &'a Home,
-    name: &'a str,
-    lang: Option<String>,
-}
-
-impl Tour<'_> {
-    async fn run(&self, engine: Option<lab_cluster::config::EngineKind>) -> anyhow::Result<bool> {
-        let record = self.cluster(engine).await?;
-        let image = self.image(&record).await?;
-        self.deploy(&record, &image).await?;
-        self.traffic(&record).await?;
-        self.kill_one(&record).await?;
-        self.check(&record).await
-    }
-
-    async fn cluster(
-        &self,
-        engine: Option<lab_cluster::config::EngineKind>,
-    ) -> anyhow::Result<Record> {
-        chapter(
-            1,
-            "A cluster of three nodes",
-            "nodes, a load balancer, an image registry, a Kubernetes API",
-        );
-        let began = Instant::now();
-        let options = StartOptions {
-            name: self.name.to_owned(),
-            spec: ClusterSpec {
-                nodes: Some(3),
-                engine,
-                ..ClusterSpec::default()
-            },
-            kubeconfig: None,
-        };
-        let progress = Shown::new();
-        let report = lifecycle::start(self.home, options, &progress).await?;
-        progress.finish();
-        let reason = report.engine_reason.unwrap_or_default();
-        let engine = report.record.engine.as_str();
-        told(&format!(
-            "three nodes are Ready on the {engine} engine after {}",
-            milliseconds(began.elapsed())
-        ));
-        line(faint(&format!("    ({reason})")));
-        Ok(report.record)
-    }
-
-    async fn image(&self, record: &Record) -> anyhow::Result<String> {
-        chapter(
-            2,
-            "An application, built and pushed",
-            "a few lines of JavaScript on a base image that this program brings",
-        );
-        let directory =
-            tempfile::tempdir().context("failed to make a directory for the application")?;
-        for file in Hello::iter() {
-            let path = directory.path().join(&*file);
-            let content = Hello::get(&file).context("an embedded file vanished")?;
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            std::fs::write(&path, content.data)
-                .with_context(|| format!("failed to write {}", path.display()))?;
-        }
-        let tag = format!("localhost:{}/hello:1.0.0", record.ports.registry);
-        let began = Instant::now();
-        let dockerfile = image::dockerfile_of(directory.path());
-        image::build_from(
-            self.home,
-            directory.path(),
-            &dockerfile,
-            &tag,
-            BTreeMap::new(),
-        )
-        .await?;
-        told(&format!("built {tag} in {}", milliseconds(began.elapsed())));
-        lab_cluster::registry::verify(record).await?;
-        image::push_image(self.home, &tag).await?;
-        Ok(tag)
-    }
-
-    async fn deploy(&self, record: &Record, image: &str) -> anyhow::Result<()> {
-        chapter(
-            3,
-            "Three replicas behind the load balancer",
-            "Deployment, Service and HTTPRoute, as in any Kubernetes cluster",
-        );
-        let client = lifecycle::client(record)?;
-        let began = Instant::now();
-        for file in ["k8s/deployment.yaml", "k8s/service.yaml", "k8s/route.yaml"] {
-            let content = Hello::get(file)
-                .with_context(|| format!("{file} is not part of the application"))?;
-            let yaml =
-                String::from_utf8_lossy(&content.data).replace("localhost:5001/hello:1.0.0", image);
-            for applied in apply(&client, "default", &yaml).await? {
-                told(&applied);
-            }
-        }
-        let deployments: Api<Deployment> = Api::default_namespaced(client);
-        loop {
-            let status = deployments.get("hello").await?.status.unwrap_or_default();
-            if status.available_replicas == Some(3) && status.updated_replicas == Some(3) {
-                break;
-            }
-            if began.elapsed() > AVAILABLE_LIMIT {
-                bail!(
-                    "the replicas are not available after {} s: devops-lab check says why",
-                    AVAILABLE_LIMIT.as_secs()
-                );
-            }
-            sleep(LOOK).await;
-        }
-        told(&format!(
-            "three replicas are available {} after the first manifest",
-            milliseconds(began.elapsed())
-        ));
-        Ok(())
-    }
-
-    async fn traffic(&self, record: &Record) -> anyhow::Result<()> {
-        let address = Addresses::of(record).production;
-        chapter(
-            4,
-            "Requests through the load balancer",
-            &format!("{REQUESTS} requests to {address}/"),
-        );
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let began = Instant::now();
-        let mut shares = BTreeMap::<String, usize>::new();
-        while shares.values().sum::<usize>() < REQUESTS {
-            let response = client.get(format!("{address}/").parse()?).await?;
-            let status = response.status();
-            let body = response.into_body().collect().await?.to_bytes();
-            if !status.is_success() {
-                // The route may still be on its way to the load balancer.
-                if began.elapsed() > Duration::from_secs(10) {
-                    bail!(
-                        "the load balancer answers {status}: {}",
-                        String::from_utf8_lossy(&body)
-                    );
-                }
-                sleep(LOOK).await;
-                continue;
-            }
-            let answer: serde_json::Value =
-                serde_json::from_slice(&body).context("the answer is not JSON")?;
-            let pod = answer["pod"].as_str().unwrap_or("?");
-            let node = answer["node"].as_str().unwrap_or("?");
-            *shares.entry(format!("{pod} on {node}")).or_default() += 1;
-        }
-        for (pod, count) in &shares {
-            line(format_args!(
-                "    {:<34} {} {count}",
-                pod,
-                "█".repeat(*count)
-            ));
-        }
-        if shares.len() != 3 {
-            bail!("{} of three replicas answered", shares.len());
-        }
-        Ok(())
-    }
-
-    async fn kill_one(&self, record: &Record) -> anyhow::Result<()> {
-        chapter(
-            5,
-            "One of them dies",
-            "kubectl delete pod, while requests keep coming",
-        );
-        let address = Addresses::of(record).production;
-        let pods: Api<Pod> = Api::default_namespaced(lifecycle::client(record)?);
-        let ours = ListParams::default().labels("app=hello");
-        let before = pods.list(&ours).await?;
-        let victim = before
-            .iter()
-            .next()
-            .context("there is no pod to kill")?
-            .name_any();
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let began = Instant::now();
-        pods.delete(&victim, &DeleteParams::default()).await?;
-        told(&format!("pod/{victim} is told to go"));
-        let (mut answered, mut failed) = (0_usize, 0_usize);
-        loop {
-            match client.get(format!("{address}/").parse()?).await {
-                Ok(response) if response.status().is_success() => answered += 1,
-                Ok(_) | Err(_) => failed += 1,
-            }
-            let now = pods.list(&ours).await?;
-            let ready = now
-                .iter()
-                .filter(|pod| pod.name_any() != victim && is_ready(pod))
-                .count();
-            if ready == 3 {
-                break;
-            }
-            if began.elapsed() > AVAILABLE_LIMIT {
-                bail!(
-                    "no replacement is ready after {} s",
-                    AVAILABLE_LIMIT.as_secs()
-                );
-            }
-        }
-        told(&format!(
-            "another one is ready after {}; meanwhile {answered} requests were answered and {failed} failed",
-            milliseconds(began.elapsed())
-        ));
-        Ok(())
-    }
-
-    async fn check(&self, record: &Record) -> anyhow::Result<bool> {
-        chapter(
-            6,
-            "The check that a learner would run",
-            "devops-lab check deploy-three-replicas",
-        );
-        check::check_step(
-            record,
-            &self.home.cluster(self.name),
-            LAB,
-            None,
-            self.lang.as_deref(),
-        )
-        .await
-    }
-}
-
-fn chapter(number: usize, title: &str, about: &str) {
-    blank();
-    line(strong(&format!("{number}. {title}")));
-    line(faint(&format!("   {about}")));
+/// Starts the cluster of a tour.
+async fn cluster(home: &Home, name: &str, engine: Option<EngineKind>) -> anyhow::Result<Record> {
+    let began = Instant::now();
+    let options = StartOptions {
+        name: name.to_owned(),
+        spec: ClusterSpec {
+            nodes: Some(DEFAULT_NODES),
+            engine,
+            ..ClusterSpec::default()
+        },
+        kubeconfig: None,
+    };
+    let progress = Shown::new();
+    let report = lifecycle::start(home, options, &progress).await?;
+    progress.finish();
+    let reason = report.engine_reason.unwrap_or_default();
+    let engine = report.record.engine.as_str();
+    told(&format!(
+        "three nodes are Ready on the {engine} engine after {}",
+        milliseconds(began.elapsed())
+    ));
+    line(faint(&format!("    ({reason})")));
+    Ok(report.record)
 }
 
 fn told(text: &str) {

@@ -42,14 +42,14 @@ pub(crate) async fn run(args: LabCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Who learns: a cluster, its progress, a language, and the labs there are.
-pub(super) struct Learner {
-    pub(super) name: String,
-    pub(super) language: Language,
-    pub(super) dir: ClusterDir,
+pub(crate) struct Learner {
+    pub(crate) name: String,
+    pub(crate) language: Language,
+    pub(crate) dir: ClusterDir,
     /// None where there is no such cluster.
-    pub(super) record: Option<Record>,
-    pub(super) progress: Progress,
-    pub(super) labs: Labs,
+    pub(crate) record: Option<Record>,
+    pub(crate) progress: Progress,
+    pub(crate) labs: Labs,
 }
 
 impl Learner {
@@ -79,7 +79,7 @@ impl Learner {
     }
 
     /// One of two texts, by language.
-    pub(super) fn say<'a>(&self, en: &'a str, fr: &'a str) -> &'a str {
+    pub(crate) fn say<'a>(&self, en: &'a str, fr: &'a str) -> &'a str {
         pick(self.language, en, fr)
     }
 
@@ -95,7 +95,7 @@ impl Learner {
     }
 
     /// Changes what is known of her progress, on disk and here.
-    pub(super) fn note<T>(&mut self, change: impl FnOnce(&mut Progress) -> T) -> anyhow::Result<T> {
+    pub(crate) fn note<T>(&mut self, change: impl FnOnce(&mut Progress) -> T) -> anyhow::Result<T> {
         let (progress, answer) = Progress::update(&progress_path(&self.dir), change)?;
         self.progress = progress;
         Ok(answer)
@@ -107,7 +107,7 @@ impl Learner {
     }
 
     /// Where there is no cluster, how to get one.
-    pub(super) fn no_cluster(&self) -> String {
+    pub(crate) fn no_cluster(&self) -> String {
         let text = self.say(
             "There is no cluster yet. Start one: ",
             "Il n’y a pas encore de cluster. Démarrez-en un : ",

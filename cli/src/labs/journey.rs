@@ -20,7 +20,7 @@ use lab_cluster::provider;
 use lab_cluster::record::{ClusterDir, Home, Record};
 use tokio::time::{Instant, sleep};
 
-use super::scripts::Scripts;
+use super::scripts::{Kubectl, Scripts};
 use super::snapshot::{Snapshots, Subject};
 use super::workspace;
 use crate::commands::check::check;
@@ -37,7 +37,8 @@ pub(crate) struct Journey<'a> {
     home: &'a Home,
     dir: &'a ClusterDir,
     record: Record,
-    names: BTreeSet<String>,
+    /// What of the directory is the labs'; none where all of it is.
+    names: Option<BTreeSet<String>>,
     scripts: Scripts,
 }
 
@@ -45,8 +46,8 @@ pub(crate) struct Journey<'a> {
 pub(crate) trait Narrator {
     /// A lab's own start.
     fn start(&self, lab: &Lab);
-    /// A step is being done by its solution.
-    fn doing(&self, lab: &Lab, step: &Step);
+    /// A step is being done by its solution, where it has one.
+    fn doing(&self, lab: &Lab, step: &Step, script: Option<&str>);
     /// It holds, after this long.
     fn done(&self, lab: &Lab, step: &Step, report: &StepReport, took: Duration);
 }
@@ -63,14 +64,36 @@ impl<'a> Journey<'a> {
         workspace: &Path,
     ) -> anyhow::Result<Self> {
         let record = dir.load()?;
-        let scripts = Scripts::new(home, dir, &record, workspace)?;
+        let scripts = Scripts::new(home, dir, &record, workspace, Kubectl::Machine)?;
         Ok(Self {
             labs,
             home,
             dir,
             record,
-            names: workspace::names(labs),
+            names: Some(workspace::names(labs)),
             scripts,
+        })
+    }
+
+    /// In a cluster and a directory in which there is nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn alone(
+        labs: &'a Labs,
+        home: &'a Home,
+        dir: &'a ClusterDir,
+        workspace: &Path,
+        kubectl: Kubectl,
+    ) -> anyhow::Result<Self> {
+        let record = dir.load()?;
+        Ok(Self {
+            labs,
+            home,
+            dir,
+            scripts: Scripts::new(home, dir, &record, workspace, kubectl)?,
+            record,
+            names: None,
         })
     }
 
@@ -80,18 +103,13 @@ impl<'a> Journey<'a> {
             home: self.home,
             dir: self.dir,
             workspace: self.scripts.workspace(),
-            names: Some(&self.names),
+            names: self.names.as_ref(),
         }
     }
 
     /// The learner's directory.
     pub(crate) fn workspace(&self) -> &Path {
         self.scripts.workspace()
-    }
-
-    /// The scripts that work here.
-    pub(crate) fn scripts_mut(&mut self) -> &mut Scripts {
-        &mut self.scripts
     }
 
     /// Where what is displaced now goes.
@@ -194,10 +212,11 @@ impl<'a> Journey<'a> {
         step: &Step,
         narrator: &dyn Narrator,
     ) -> anyhow::Result<()> {
-        narrator.doing(lab, step);
-        let began = Instant::now();
         let name = format!("solution/{}.sh", step.id);
-        if let Some(text) = self.labs.script(lab, &name) {
+        let script = self.labs.script(lab, &name);
+        narrator.doing(lab, step, script.as_deref());
+        let began = Instant::now();
+        if let Some(text) = script {
             let name = format!("{name} of lab {}", lab.name);
             self.scripts.succeed(&name, &text).await?;
         }

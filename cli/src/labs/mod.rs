@@ -1,6 +1,8 @@
 //! Labs in the hands of this program: their files, their scripts, and the proof that they work.
 
+pub(crate) mod changes;
 pub(crate) mod journey;
+mod kinds;
 pub(crate) mod proof;
 pub(crate) mod scripts;
 pub(crate) mod snapshot;

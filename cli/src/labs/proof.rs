@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::journey::{SETTLES, start_of};
-use super::scripts::{GIT_IDENTITY, Said, Scripts};
+use super::scripts::{GIT_IDENTITY, Kubectl, Said, Scripts};
 use super::snapshot::{Snapshot, Snapshots, Subject};
 use super::workspace;
 use crate::commands::check::check;
@@ -51,6 +51,8 @@ pub(crate) struct Proof<'a> {
     pub(crate) lab: &'a Lab,
     /// What runs the pods.
     pub(crate) engine: EngineKind,
+    /// Which kubectl the scripts use.
+    pub(crate) kubectl: Kubectl,
     /// A home that holds nothing else of value.
     pub(crate) home: &'a Home,
     /// Told in a line what was found, as it is found.
@@ -161,7 +163,7 @@ impl Proof<'_> {
             .with_context(|| format!("failed to create {}", workspace.display()))?;
         let record = self.cluster(cluster).await?;
         let dir = self.home.cluster(cluster);
-        let mut scripts = Scripts::new(self.home, &dir, &record, workspace)?;
+        let mut scripts = Scripts::new(self.home, &dir, &record, workspace, self.kubectl)?;
         // Nobody's own habits: neither of git, nor of language.
         for (name, value) in [
             ("GIT_CONFIG_GLOBAL", "/dev/null"),

@@ -45,6 +45,15 @@ pub(crate) struct Scripts {
     limit: Duration,
 }
 
+/// Which kubectl scripts find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kubectl {
+    /// The machine's, else that of this program.
+    Machine,
+    /// That of this program.
+    Own,
+}
+
 /// What came of a script that could be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -64,6 +73,7 @@ impl Scripts {
         dir: &ClusterDir,
         record: &Record,
         workspace: &Path,
+        kubectl: Kubectl,
     ) -> anyhow::Result<Self> {
         let programs = tempfile::Builder::new()
             .prefix("devops-lab-")
@@ -72,7 +82,8 @@ impl Scripts {
         let program =
             std::env::current_exe().context("this program cannot find its own executable")?;
         let bin = programs.path().join("bin");
-        lay_out(&bin, &program, on_path("kubectl"))
+        let is_there = kubectl == Kubectl::Machine && is_on_path("kubectl");
+        lay_out(&bin, &program, is_there)
             .with_context(|| format!("failed to lay out {}", bin.display()))?;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths([bin].into_iter().chain(std::env::split_paths(&path)))
@@ -220,11 +231,11 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("failed to find {}", path.display()))
 }
 
-/// Puts `devops-lab` into a directory, and `kubectl` where the machine has none.
-fn lay_out(bin: &Path, program: &Path, kubectl: Option<PathBuf>) -> std::io::Result<()> {
+/// Puts `devops-lab` into a directory, and `kubectl` where there is none.
+fn lay_out(bin: &Path, program: &Path, has_kubectl: bool) -> std::io::Result<()> {
     fs::create_dir_all(bin)?;
     symlink(program, bin.join("devops-lab"))?;
-    if kubectl.is_none() {
+    if !has_kubectl {
         let wrapper = bin.join("kubectl");
         fs::write(&wrapper, "#!/bin/sh\nexec devops-lab kubectl \"$@\"\n")?;
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))?;
@@ -242,12 +253,10 @@ fn has_git_identity() -> bool {
     git.status().map_or(true, |status| status.success())
 }
 
-/// Where a program is found by its name.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|place| place.join(name))
-        .find(|place| place.is_file())
+/// True where a program is found by its name.
+fn is_on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|place| place.join(name).is_file())
 }
 
 #[cfg(test)]
@@ -311,13 +320,8 @@ mod tests {
     fn a_machine_without_kubectl_gets_the_one_of_this_program() {
         let place = tempfile::tempdir().unwrap();
         let (with, without) = (place.path().join("with"), place.path().join("without"));
-        lay_out(
-            &with,
-            Path::new("/bin/true"),
-            Some("/usr/bin/kubectl".into()),
-        )
-        .unwrap();
-        lay_out(&without, Path::new("/bin/true"), None).unwrap();
+        lay_out(&with, Path::new("/bin/true"), true).unwrap();
+        lay_out(&without, Path::new("/bin/true"), false).unwrap();
         assert!(with.join("devops-lab").exists() && !with.join("kubectl").exists());
         let wrapper = fs::read_to_string(without.join("kubectl")).unwrap();
         assert!(

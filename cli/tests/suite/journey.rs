@@ -1,12 +1,15 @@
 //! Going to a step from anywhere, going back to where it began, and having the rest done.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 use serde_json::Value;
 
-use crate::lab::{KUBECTL, Lab};
+use crate::lab::{KUBECTL, Lab, SOON};
 use crate::labs::path_with_kubectl;
 use crate::tools::{Tool, needs};
+use crate::wait::wait_for;
 
 /// A learner with a cluster of three nodes and a `kubectl`.
 fn learner(topic: &str) -> Lab {
@@ -200,4 +203,95 @@ fn a_check_that_holds_first_keeps_how_the_next_step_begins_and_changes_nothing()
     assert_eq!(verdict(&lab, "deploy/image"), "holds");
     lab.ok(&["lab", "reset", "deploy/image", "--yes"]);
     assert_eq!(verdict(&lab, "deploy/image"), "not-yet");
+}
+
+/// `check --watch` in the background, what it says in a file.
+struct Watching {
+    child: Child,
+    said: PathBuf,
+}
+
+impl Watching {
+    fn begin(lab: &Lab, args: &[&str]) -> Self {
+        let said = lab.file("watched");
+        let out = File::create(&said).expect("a file can be made");
+        let mut command = lab.program(&[&["check", "--watch"], args].concat());
+        let child = command.stdout(out).spawn().expect("the program runs");
+        Self { child, said }
+    }
+
+    /// Waits until it has said all of these, in this order.
+    #[track_caller]
+    fn says(&self, expected: &[&str]) {
+        wait_for(&format!("{expected:?} is said"), SOON, || {
+            let text = std::fs::read_to_string(&self.said).unwrap_or_default();
+            let mut rest = text.as_str();
+            for word in expected {
+                match rest.split_once(word) {
+                    Some((_, after)) => rest = after,
+                    None => return Err(text),
+                }
+            }
+            Ok(())
+        });
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        wait_for("the watching ends", SOON, || {
+            match self.child.try_wait().expect("a child can be waited for") {
+                Some(status) => Ok(status.code()),
+                None => Err("it goes on".to_owned()),
+            }
+        })
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_watched_check_says_so_when_it_holds_and_goes_on_to_the_next_step() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = learner("watched");
+    lab.ok(&["lab", "next"]);
+    let mut watching = Watching::begin(&lab, &[]);
+    watching.says(&["✓ nodes-ready", "✗ image-in-registry"]);
+    lab.push_app("1.0.0");
+    watching.says(&[
+        "✗ image-in-registry",
+        "✓ image-in-registry",
+        "✗ deployment-available",
+    ]);
+    let text = std::fs::read_to_string(&watching.said).expect("it is there");
+    assert!(
+        !text.contains('\u{1b}'),
+        "drawn over where there is no terminal: {text:?}"
+    );
+    assert_eq!(
+        text.matches("✓ nodes-ready").count(),
+        1,
+        "said twice: {text}"
+    );
+
+    let pid = i32::try_from(watching.child.id()).expect("a process id");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    assert_eq!(watching.ended(), Some(0));
+}
+
+#[test]
+fn a_watched_check_follows_the_objects_of_the_cluster_and_may_end_once_it_holds() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = learner("follows");
+    lab.ok(&["lab", "goto", "deploy/service", "--yes"]);
+    let mut watching = Watching::begin(&lab, &["--until-holds", "deploy/service", "-o", "json"]);
+    watching.says(&["\"verdict\":\"not-yet\""]);
+    let manifest = lab.file("hello/k8s/service.yaml");
+    lab.kubectl(&["apply", "-f", &manifest.display().to_string()]);
+    watching.says(&["\"verdict\":\"holds\""]);
+    assert_eq!(watching.ended(), Some(0));
 }

@@ -148,7 +148,7 @@ impl Narrator for Lines {
         note(faint(&format!("  … {} {begins}", lab.name)));
     }
 
-    fn doing(&self, lab: &Lab, step: &Step) {
+    fn doing(&self, lab: &Lab, step: &Step, _: Option<&str>) {
         let heading = step.heading.get(self.0);
         note(faint(&format!("  … {}/{}  {heading}", lab.name, step.id)));
     }

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::find;
 use crate::cli::{Format, LabTestArgs, LabsArgs, OutputArgs, ProofEngine};
 use crate::labs::proof::{Failure, Proof, Proved, clear, place_of};
+use crate::labs::scripts::Kubectl;
 use crate::output::{bad, blank, good, json, line, note, report, strong, table};
 
 pub(super) async fn run(args: LabTestArgs) -> anyhow::Result<ExitCode> {
@@ -26,6 +27,7 @@ pub(super) async fn run(args: LabTestArgs) -> anyhow::Result<ExitCode> {
         output: OutputArgs { output },
         keep,
         jobs,
+        own_kubectl,
     } = args;
     let directory = directory.as_deref().map(place_of).transpose()?;
     let labs = crate::labs::load(directory.as_deref())?;
@@ -40,6 +42,11 @@ pub(super) async fn run(args: LabTestArgs) -> anyhow::Result<ExitCode> {
         directory,
         home: &home,
         jobs: jobs.map_or_else(processors, usize::from),
+        kubectl: if own_kubectl {
+            Kubectl::Own
+        } else {
+            Kubectl::Machine
+        },
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -120,6 +127,7 @@ struct Plan<'a> {
     directory: Option<PathBuf>,
     home: &'a Home,
     jobs: usize,
+    kubectl: Kubectl,
 }
 
 impl Plan<'_> {
@@ -139,6 +147,7 @@ impl Plan<'_> {
             directory: self.directory.clone(),
             lab,
             engine,
+            kubectl: self.kubectl,
             home: self.home,
             tell: &tell,
         };

@@ -13,7 +13,7 @@ mod canary;
 mod files;
 mod objects;
 mod plan;
-mod registry;
+pub(crate) mod registry;
 mod restore;
 mod write;
 

@@ -5,14 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::try_join_all;
-use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::discovery::{Discovery, Scope, verbs};
-use kube::{Api, Client};
+use kube::Client;
 use lab_api::names::{DEFAULT_GATEWAY, NODE_LEASE_NAMESPACE, REVISION};
 use lab_api::{monitoring, rollouts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::labs::kinds::{Kinds, TypedName};
 
 /// Namespaces whose content is the cluster's own.
 const SYSTEM_NAMESPACES: [&str; 4] = [
@@ -111,6 +110,15 @@ impl Key {
         }
     }
 
+    /// Its kind, and where it is.
+    pub(super) fn typed(&self) -> TypedName<'_> {
+        TypedName {
+            api_version: &self.api_version,
+            kind: &self.kind,
+            namespace: &self.namespace,
+        }
+    }
+
     /// `deployment/hello`, with the namespace where it is another than the default one.
     pub(super) fn label(&self) -> String {
         let kind = self.kind.to_lowercase();
@@ -119,62 +127,6 @@ impl Key {
             other => format!("{kind}/{} in {other}", self.name),
         }
     }
-}
-
-/// The kinds that a cluster serves, once each, whose objects can be listed and made.
-pub(super) struct Kinds(Vec<(ApiResource, Scope)>);
-
-impl Kinds {
-    /// Asks the API.
-    ///
-    /// # Errors
-    /// Where it does not answer.
-    pub(super) async fn of(client: &Client) -> Result<Self, kube::Error> {
-        let discovery = Discovery::new(client.clone()).run_aggregated().await?;
-        let kinds = discovery
-            .groups()
-            .flat_map(|group| group.resources_by_stability())
-            .filter(|(_, can)| {
-                [verbs::LIST, verbs::CREATE, verbs::DELETE]
-                    .iter()
-                    .all(|verb| can.supports_operation(verb))
-            })
-            .map(|(resource, can)| (resource, can.scope));
-        Ok(Self(kinds.collect()))
-    }
-
-    /// Where the objects of a key's kind are found; none where the cluster serves no such kind.
-    pub(super) fn api(&self, client: &Client, key: &Key) -> Option<Api<DynamicObject>> {
-        let (resource, scope) = self.0.iter().find(|(resource, _)| {
-            resource.kind == key.kind && resource.api_version == key.api_version
-        })?;
-        Some(match scope {
-            Scope::Namespaced => Api::namespaced_with(client.clone(), &key.namespace, resource),
-            Scope::Cluster => Api::all_with(client.clone(), resource),
-        })
-    }
-
-    /// Every object of every kind, as the API has it.
-    ///
-    /// # Errors
-    /// Where the API does not answer.
-    pub(super) async fn list_all(&self, client: &Client) -> Result<Vec<Value>, kube::Error> {
-        let lists = self.0.iter().map(|(resource, _)| list(client, resource));
-        Ok(try_join_all(lists).await?.into_iter().flatten().collect())
-    }
-}
-
-async fn list(client: &Client, resource: &ApiResource) -> Result<Vec<Value>, kube::Error> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
-    let found = api.list(&ListParams::default()).await?;
-    let typed = |object: DynamicObject| {
-        let mut value = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
-        // Lists name the type once.
-        value["apiVersion"] = Value::from(resource.api_version.clone());
-        value["kind"] = Value::from(resource.kind.clone());
-        Ok(value)
-    };
-    found.items.into_iter().map(typed).collect()
 }
 
 /// Events, which a cluster serves twice.

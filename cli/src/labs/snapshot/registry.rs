@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Digests by repository and tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Tags(BTreeMap<String, BTreeMap<String, String>>);
+pub(crate) struct Tags(BTreeMap<String, BTreeMap<String, String>>);
 
 /// A change of tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Tags {
     ///
     /// # Errors
     /// Where it does not answer.
-    pub(super) async fn read(record: &Record) -> anyhow::Result<Self> {
+    pub(crate) async fn read(record: &Record) -> anyhow::Result<Self> {
         let client = client(record);
         let repositories = client
             .catalog()

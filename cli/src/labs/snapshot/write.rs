@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::canary::Midway;
-use super::objects::{Key, Kinds, NodeMarks, Objects};
+use super::objects::{Key, NodeMarks, Objects};
 use super::plan::{Plan, readiness};
 use super::restore::SETTLE_LIMIT;
+use crate::labs::kinds::Kinds;
 
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(25);
@@ -60,7 +61,7 @@ impl Writer<'_> {
 
     async fn delete(&self, kinds: &Kinds, plan: &Plan, found: &Objects) -> anyhow::Result<()> {
         let each = plan.delete.iter().map(|key| async move {
-            let Some(api) = kinds.api(&self.client, key) else {
+            let Some(api) = kinds.api(&self.client, &key.typed()) else {
                 return Ok(());
             };
             match api.delete(&key.name, &DeleteParams::foreground()).await {
@@ -74,7 +75,7 @@ impl Writer<'_> {
         let deadline = Instant::now() + SETTLE_LIMIT;
         loop {
             let there = plan.delete.iter().map(|key| async move {
-                let api = kinds.api(&self.client, key)?;
+                let api = kinds.api(&self.client, &key.typed())?;
                 let left = api.get_opt(&key.name).await.ok()??;
                 Some(left.name_any())
             });
@@ -145,7 +146,7 @@ impl Writer<'_> {
             let Some(midway) = Midway::of(&object, self.kept.revisions.get(key)) else {
                 continue;
             };
-            let Some(api) = kinds.api(&self.client, key) else {
+            let Some(api) = kinds.api(&self.client, &key.typed()) else {
                 continue;
             };
             self.until(&api, key, |status| midway.is_before(status))
@@ -189,7 +190,7 @@ impl Writer<'_> {
             .with_context(|| format!("{} was kept in no useful form", key.label()))?;
         let refused = || format!("{} is refused", key.label());
         for _ in 0..ATTEMPTS {
-            let Some(api) = kinds.api(&self.client, key) else {
+            let Some(api) = kinds.api(&self.client, &key.typed()) else {
                 // Its definition was brought back a moment ago.
                 sleep(LOOK).await;
                 *kinds = Kinds::of(&self.client).await?;
