@@ -63,7 +63,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(COULD_NOT_RUN));
     };
     let record = record.clone();
-    let reports = look(&mut learner, &record, lab, &steps).await?;
+    let reports = examine(&mut learner, &record, lab, &steps).await?;
     let verdict = overall(&reports);
     match output {
         Format::Json => json(&serde_json::json!({"verdict": verdict, "steps": reports}))?,
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Checks, notes what holds, tells the class, and keeps how the next step begins.
-async fn look(
+async fn examine(
     learner: &mut Learner,
     record: &Record,
     lab: &Lab,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
-use super::{advise, choose, look, overall, print};
+use super::{advise, choose, examine, overall, print};
 use crate::cli::Format;
 use crate::commands::lab::{Learner, progress_path};
 use crate::labs::changes::{Changes, Places};
@@ -67,7 +67,7 @@ impl Watch {
                 page.all_done(learner);
                 return Ok(ExitCode::SUCCESS);
             };
-            let work = look(learner, &record, lab, &steps);
+            let work = examine(learner, &record, lab, &steps);
             let reports = tokio::select! {
                 reports = work => reports?,
                 _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
