@@ -103,6 +103,10 @@ messages! {
         en: "{path}: {found}",
         fr: "{path} : {found}";
 
+        FileLines "file-lines" { path, lines }
+        en: "{path}: lines {lines}",
+        fr: "{path} : lignes {lines}";
+
         CommandWanted "command-wanted" { command, exit, output }
         en: "{command} ends with {exit} and prints {output}",
         fr: "{command} se termine avec {exit} et affiche {output}";

@@ -14,8 +14,11 @@ use crate::read::root_cause;
 
 /// The base image of the sample apps, which is made from the program itself and is in no registry.
 const RUNTIME: &str = "devops-lab/runtime";
-/// What its history says, which every builder carries on.
+/// What its history says where the cluster's builder made it; every builder carries it on.
 const RUNTIME_HISTORY: &str = "devops-lab";
+/// The label that it has in Docker, which is carried on likewise. Docker imported it there, and
+/// says nothing in its history about who made it.
+const RUNTIME_LABEL: &str = "devops-lab.executable";
 
 /// An image.
 #[derive(Clone, Debug)]
@@ -114,9 +117,16 @@ fn absent(image: &str, registry: &Registry) -> Diagnosis {
 impl ImageContent {
     /// How many of its layers are those of the runtime image; 0 where it is not built on it.
     pub(crate) fn runtime_layers(&self) -> usize {
-        let mut history = self.config.history.iter();
-        let first = history.next().and_then(|step| step.created_by.as_deref());
-        usize::from(first == Some(RUNTIME_HISTORY))
+        let Some(first) = self.config.history.first() else {
+            return 0;
+        };
+        let imported = || self.config.config.labels.contains_key(RUNTIME_LABEL);
+        let is_runtime = match first.created_by.as_deref() {
+            Some(RUNTIME_HISTORY) => true,
+            None | Some("") => imported(),
+            Some(_) => false,
+        };
+        usize::from(is_runtime && !first.empty_layer)
     }
 
     /// How many layers it has in common with a base: all of the base's, or none.

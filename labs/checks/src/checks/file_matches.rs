@@ -78,23 +78,27 @@ fn judge(
     text: Result<Result<String, NoText>, Diagnosis>,
     causes: &[Cause],
 ) -> Outcome {
-    let found = match &text {
-        Ok(Ok(text)) => {
-            let lines = text.lines().count();
-            format!("{} B, {lines} ¶", text.len())
-        }
-        Ok(Err(NoText::Unreadable(problem))) => problem.clone(),
-        Ok(Err(NoText::Missing { .. })) | Err(_) => "–".to_owned(),
+    let path = with.path.clone();
+    let observed = match &text {
+        Ok(Ok(text)) => Fact::FileLines {
+            path,
+            lines: text.lines().count().to_string(),
+        },
+        Ok(Err(NoText::Unreadable(problem))) => Fact::FileSeen {
+            path,
+            found: problem.clone(),
+        },
+        Ok(Err(NoText::Missing { .. })) | Err(_) => Fact::FileSeen {
+            path,
+            found: "–".to_owned(),
+        },
     };
     let evidence = Evidence {
         expected: Fact::FileWanted {
             path: with.path.clone(),
             wanted: wanted(with),
         },
-        observed: Fact::FileSeen {
-            path: with.path.clone(),
-            found,
-        },
+        observed,
         since: None,
     };
     let result = readable(&with.path, text).and_then(|text| {

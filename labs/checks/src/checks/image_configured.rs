@@ -547,6 +547,19 @@ mod tests {
     fn the_base_is_found_by_history_or_by_its_layers() {
         let image = image();
         assert_eq!(image.runtime_layers(), 1);
+        // As Docker has it.
+        let mut docker = image.clone();
+        docker.config.history[0].created_by = None;
+        assert_eq!(docker.runtime_layers(), 0);
+        let labels = &mut docker.config.config.labels;
+        labels.insert(
+            "devops-lab.executable".to_owned(),
+            "33da6110f8ca".to_owned(),
+        );
+        assert_eq!(docker.runtime_layers(), 1);
+        // The label alone makes no base, as in an image that was copied together from it.
+        docker.config.history[0].created_by = Some("COPY /devops-lab /".to_owned());
+        assert_eq!(docker.runtime_layers(), 0);
         let mut base = image.clone();
         base.config.rootfs.diff_ids.truncate(1);
         base.config.history.clear();
