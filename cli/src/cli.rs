@@ -87,6 +87,16 @@ pub(crate) enum Command {
     /// Hold a class, or take part in one
     #[command(subcommand)]
     Class(class::ClassCommand),
+    /// Reveal the next hint for the present step; those that fit what is wrong come first
+    #[command(
+        after_help = "Examples:\n  devops-lab hint                         the step you are at\n  devops-lab hint deploy-three-replicas/route\n  devops-lab hint --all"
+    )]
+    Hint(HintArgs),
+    /// Answer a question of the present step
+    #[command(
+        after_help = "Examples:\n  devops-lab answer                       asks\n  devops-lab answer share 80\n  devops-lab answer why \"by labels\"\n\nExit code: 0 it is right, 1 it is not."
+    )]
+    Answer(AnswerArgs),
     /// A narrated tour of the core track, every step done and checked, and back to nothing
     #[command(
         after_help = "Examples:\n  devops-lab demo\n  devops-lab demo --quick                      the main job alone\n  devops-lab demo --engine process --keep --lang fr\n\nCtrl-C ends it at any time and cleans up."
@@ -586,9 +596,9 @@ pub(crate) struct FaultWatchArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
     /// List the labs and how far you are
-    List(LabArgs),
-    /// Show the next step to do
-    Next(LabArgs),
+    List(LabListArgs),
+    /// Show the next step to do, and hand out the files of its lab
+    Next(LabListArgs),
     /// Show a lab, or one of its steps
     Show(LabShowArgs),
     /// Bring cluster and files to the beginning of a lab or step, whatever there is now
@@ -606,6 +616,18 @@ pub(crate) enum LabCommand {
         after_help = "Examples:\n  devops-lab lab solve --to service\n  devops-lab lab solve deploy-three-replicas --to route"
     )]
     Solve(LabSolveArgs),
+    /// Tell everything that is wrong with labs, with file, line and what to do
+    #[command(
+        after_help = "Examples:\n  devops-lab lab lint ./labs\n  devops-lab lab lint ./labs/01-mine -o json"
+    )]
+    Lint(LabLintArgs),
+    /// Write a new lab to begin from, in every language
+    #[command(after_help = "Example:\n  devops-lab lab new break-v2 --dir ./labs")]
+    New(LabNewArgs),
+    /// Print the JSON Schema of lab.yaml, for editors
+    Schema,
+    /// Print a page of all checks, their parameters and diagnoses, in Markdown
+    Checks,
     /// Prove labs on clusters of their own: every mistake gets its diagnosis, every solution holds
     #[command(
         after_help = "Examples:\n  devops-lab lab test deploy-three-replicas\n  devops-lab lab test --all --engine both\n  devops-lab lab test --labs ./labs my-lab -o json"
@@ -640,6 +662,67 @@ pub(crate) struct LanguageArgs {
     pub(crate) lang: Option<String>,
 }
 
+/// Arguments of `lab list` and `lab next`.
+#[derive(Debug, Args)]
+pub(crate) struct LabListArgs {
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `lab lint`.
+#[derive(Debug, Args)]
+pub(crate) struct LabLintArgs {
+    /// A lab, or a folder of labs [default: --labs, else those of this program]
+    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) labs: LabsArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `lab new`.
+#[derive(Debug, Args)]
+pub(crate) struct LabNewArgs {
+    /// Name of the lab, such as break-v2
+    pub(crate) name: String,
+    /// The folder of labs to write it into
+    #[arg(long, default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Arguments of `hint`.
+#[derive(Debug, Args)]
+pub(crate) struct HintArgs {
+    /// LAB/STEP, or LAB for its next step [default: the step you are at]
+    pub(crate) target: Option<String>,
+    /// Show every hint of the step
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `answer`.
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArgs {
+    /// The question [default: the first of the step that is not answered right]
+    pub(crate) question: Option<String>,
+    /// The answer: a number, words, or the number or the words of a choice [default: asked for]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) value: Option<String>,
+    /// LAB/STEP of the question [default: the step you are at]
+    #[arg(long, value_name = "LAB/STEP")]
+    pub(crate) step: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: LabArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// Arguments of `lab show`.
 #[derive(Debug, Args)]
 pub(crate) struct LabShowArgs {
@@ -647,6 +730,8 @@ pub(crate) struct LabShowArgs {
     pub(crate) lab: String,
     #[command(flatten)]
     pub(crate) options: LabArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// Arguments of `lab goto`.

@@ -48,9 +48,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let labs = learner.labs.clone();
     let Some((lab, steps)) = choose(&labs, &learner.progress, target.as_deref())? else {
-        line(good(
-            learner.say("All labs are done.", "Tous les labs sont terminés."),
-        ));
+        line(good(learner.all_done()));
         return Ok(ExitCode::SUCCESS);
     };
     let Some(record) = &learner.record else {
@@ -261,7 +259,7 @@ pub(crate) fn print_check(check: &CheckReport, language: Language) {
         }
         Outcome::NotYet {
             evidence,
-            diagnosis,
+            diagnosis: _,
         } => {
             let Evidence {
                 expected,
@@ -276,13 +274,17 @@ pub(crate) fn print_check(check: &CheckReport, language: Language) {
                 pick(language, "observed", "observé"),
                 &observed.text(language),
             );
-            labelled(pick(language, "cause", "cause"), &diagnosis.text(language));
-            look(diagnosis.look(), language);
+            print_diagnosis(outcome, language);
         }
-        Outcome::CouldNotRun { why } => {
-            labelled(pick(language, "cause", "cause"), &why.text(language));
-            look(why.look(), language);
-        }
+        Outcome::CouldNotRun { why: _ } => print_diagnosis(outcome, language),
+    }
+}
+
+/// Why a check does not hold or could not run, and the command that shows more.
+pub(super) fn print_diagnosis(outcome: &Outcome, language: Language) {
+    if let Some(diagnosis) = outcome.diagnosis() {
+        labelled("cause", &diagnosis.text(language));
+        look(diagnosis.look(), language);
     }
 }
 
@@ -319,13 +321,9 @@ fn advise(learner: &Learner, labs: &Labs, lab: &Lab, steps: &[&Step], reports: &
         .zip(reports)
         .find(|(_, report)| report.verdict != Verdict::Holds);
     if let Some((step, report)) = open {
-        if let Some(hint) = report.hints(step).first() {
-            let label = learner.say("**Hint:** ", "**Indice :** ");
-            set(
-                learner,
-                &format!("{label}{}", hint.text.get(learner.language)),
-            );
-            blank();
+        if !report.hints(step).is_empty() {
+            let label = learner.say("A hint, if you want one: ", "Un indice, si besoin : ");
+            line(format_args!("{label}{}", learner.command("hint")));
         }
         let again = if report.is_passing() {
             learner.say("Wait a moment, then: ", "Attendez un instant, puis : ")

@@ -1,5 +1,6 @@
 //! One file per subcommand: its `run`, which destructures its arguments and does the work.
 
+mod answer;
 pub(crate) mod check;
 mod class;
 mod completions;
@@ -8,6 +9,7 @@ mod demo;
 mod doctor;
 pub(crate) mod env;
 mod fault;
+mod hint;
 mod image;
 mod image_approve;
 pub(crate) mod lab;
@@ -83,6 +85,8 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Lab(args)) => lab::run(args).await,
         Some(Command::Class(command)) => class::run(command).await,
         Some(Command::Check(args)) => check::run(args).await,
+        Some(Command::Hint(args)) => hint::run(args).await,
+        Some(Command::Answer(args)) => answer::run(args).await,
         Some(Command::Demo(args)) => demo::run(args).await,
         Some(Command::Doctor(args)) => doctor::run(args).await,
         Some(Command::Completions { shell }) => completions::run(shell),

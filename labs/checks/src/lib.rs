@@ -28,7 +28,9 @@ pub mod library;
 pub mod outcome;
 pub mod problem;
 pub mod progress;
+pub mod reference;
 pub mod runner;
+pub mod scaffold;
 
 mod command;
 mod desk;

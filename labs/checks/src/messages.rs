@@ -77,7 +77,7 @@ macro_rules! messages {
             }
 
             /// One of each, every field holding its own name in angle brackets.
-            #[cfg(test)]
+            #[allow(dead_code, reason = "of one catalog they are shown, of others only tested")]
             pub(crate) fn samples() -> Vec<Self> {
                 vec![$(Self::$variant { $($field: concat!("<", stringify!($field), ">").to_owned()),* }),*]
             }

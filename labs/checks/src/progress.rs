@@ -56,14 +56,9 @@ pub struct StepProgress {
     /// Her answers, by question.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, String>,
-    /// How many hints she was shown.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub hints: usize,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
+    /// The hints that she was shown, by their places in the step, in the order of showing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<usize>,
 }
 
 /// How a lab differs from what it was when it was last looked at.
@@ -119,10 +114,10 @@ impl Progress {
             .unwrap_or_default()
     }
 
-    /// How many hints of a step she was shown.
+    /// The hints of a step that she was shown, by their places in it.
     #[must_use]
-    pub fn hints(&self, lab: &str, step: &str) -> usize {
-        self.step(lab, step).map_or(0, |step| step.hints)
+    pub fn hints(&self, lab: &str, step: &str) -> &[usize] {
+        self.step(lab, step).map_or(&[], |step| &step.hints)
     }
 
     /// True where the step is done: it has held once and, where it must go on holding, it did
@@ -221,10 +216,12 @@ impl Progress {
         answers.insert(question.to_owned(), value.to_owned());
     }
 
-    /// She was shown this many hints of a step; the number never falls.
-    pub fn show_hints(&mut self, lab: &Lab, step: &str, shown: usize) {
-        let known = self.step_mut(lab, step);
-        known.hints = known.hints.max(shown);
+    /// She was shown a hint of a step, by its place in it.
+    pub fn show_hint(&mut self, lab: &Lab, step: &str, hint: usize) {
+        let shown = &mut self.step_mut(lab, step).hints;
+        if !shown.contains(&hint) {
+            shown.push(hint);
+        }
     }
 
     /// Forgets what was done, answered and shown in some steps of a lab, for those who go back to
