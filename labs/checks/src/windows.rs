@@ -13,6 +13,9 @@ use lab_api::pods;
 use crate::diagnosis::Diagnosis;
 use crate::subject::{State, Subject, in_time, last_time};
 
+/// Within this time after the loss of a pod its ReplicaSet makes another.
+const SOON: SignedDuration = SignedDuration::from_secs(60);
+
 /// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -91,17 +94,29 @@ impl Happened<'_> {
                 });
             // The pods hear of it in the same moment; the two may be a second apart.
             own.filter_map(last_time)
-                .any(|told| told >= at - SignedDuration::from_secs(2))
+                .filter(|told| *told >= at - SignedDuration::from_secs(2))
+                .count()
         };
-        let Some((node, at)) = lost.filter(|(_, at)| hit(*at)) else {
+        let lost = lost.map(|(node, at)| (node, at, hit(at)));
+        let Some((node, at, hit)) = lost.filter(|(_, _, hit)| *hit > 0) else {
             return Err(self.none("node-loss".to_owned()));
         };
         self.all_ready()?;
         let ready = subject.ready_pods();
-        let again = ready.iter().filter_map(|pod| ready_since(pod));
+        let mut again: Vec<_> = ready.iter().filter_map(|pod| ready_since(pod)).collect();
+        again.retain(|moment| *moment >= at);
+        again.sort_unstable();
+        // As many as were hit must be ready again. What an update made later replaced nobody.
+        let back = again.get(hit.saturating_sub(1)).or(again.last()).copied();
+        let update = subject.latest_update().map(|update| update.began);
+        let back = match (back, update.filter(|began| *began > at)) {
+            (Some(back), Some(began)) => back.min(began),
+            (Some(back), None) => back,
+            (None, _) => at,
+        };
         Ok(Window {
             from: self.last_sign(&node, at),
-            to: again.filter(|moment| *moment >= at).max().unwrap_or(at),
+            to: back,
         })
     }
 
@@ -161,9 +176,14 @@ impl Happened<'_> {
         let gone = |name: &str| is_own(name) && !there.contains(name);
         let killing = about("Killing")
             .filter_map(|event| Some((event.involved_object.name.as_deref()?, last_time(event)?)));
+        // A revision that was gone back to lost pods in its earlier time, which is over.
+        let updated = match subject.state {
+            State::Complete(at) => at,
+            State::GoingOn | State::Aborted(_) => return Err(self.going_on()),
+        };
         let killed = killing
             .clone()
-            .filter(|(name, at)| gone(name) && in_time(*at, *since));
+            .filter(|(name, at)| gone(name) && in_time(*at, *since) && *at > updated);
         let killed = killed.map(|(_, at)| at).max();
         // Whoever is killed without grace leaves no event but that of its making.
         let vanished = about("SuccessfulCreate")
@@ -188,12 +208,12 @@ impl Happened<'_> {
             .iter()
             .filter_map(|pod| Some((pod.creation_timestamp()?.0, ready_since(pod)?)));
         let replacement = match killed {
-            Some(at) => made.filter(|(made, _)| *made >= at - second).min(),
+            // One that was made much later replaced somebody else.
+            Some(at) => made
+                .filter(|(made, _)| *made >= at - second && *made <= at + SOON)
+                .min(),
             // Pods that the update made replaced nobody.
-            None => made.max().filter(|(made, _)| match subject.state {
-                State::Complete(at) => *made > at,
-                State::GoingOn | State::Aborted(_) => false,
-            }),
+            None => made.max().filter(|(made, _)| *made > updated),
         };
         let replacement = replacement.filter(|(made, _)| in_time(*made, *since));
         let (made, ready) = replacement.ok_or_else(none)?;

@@ -301,6 +301,29 @@ fn a_lost_pod_counts_until_another_is_ready() {
 }
 
 #[test]
+fn a_loss_before_an_update_is_not_drawn_out_by_it() {
+    let case = |during: &str, world: &World, traffic: TrafficRun| {
+        let with = json!({"during": during, "deployment": "hello", "minRequests": 50});
+        outcome(&with, world, &record([traffic]), None)
+    };
+    // Node 1 was lost at 100 and made good at 131; the update at 200 is another matter.
+    let lost = World::deployment().node_lost(100).update(200, NEW);
+    assert_eq!(case("node-loss", &lost, run(50, 240)), None);
+    assert_eq!(
+        case("node-loss", &lost, run(150, 300)),
+        Some("traffic-does-not-cover")
+    );
+    // The revision that lost a pod at 50 is back since 200, with other pods.
+    let world = World::deployment().pod_deleted(50);
+    let back = world.update(100, NEW).undo(200);
+    assert_eq!(case("pod-loss", &back, run(1, 300)), Some("no-such-event"));
+    // The pod that came in place of the lost one is gone itself.
+    let twice = World::deployment().pod_deleted(50).without_a_pod();
+    let twice = twice.scaled_up(200).scaled_to(3);
+    assert_eq!(case("pod-loss", &twice, run(1, 300)), Some("no-such-event"));
+}
+
+#[test]
 fn of_any_the_last_counts() {
     let with = json!({"during": "any", "minRequests": 50});
     let world = World::deployment().update(100, NEW).pod_deleted(200);
