@@ -19,7 +19,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use serde_json::json;
@@ -91,7 +91,6 @@ impl Server {
             .route("/orders", get(student::orders))
             .route("/leave", post(student::leave));
         let teachers = Router::new()
-            .route("/", get(pages::dashboard))
             .route("/login", post(teacher::log_in))
             .route("/logout", post(teacher::log_out))
             .route("/api/class", get(teacher::class))
@@ -110,6 +109,11 @@ impl Server {
             .route("/export.json", get(teacher::export_json));
         Router::new()
             .route("/", get(pages::welcome))
+            .route("/teacher/", get(pages::dashboard))
+            .route(
+                "/teacher",
+                get(|| async { Redirect::permanent("/teacher/") }),
+            )
             .route("/assets/{file}", get(pages::asset))
             .nest("/api", students)
             .nest("/teacher", teachers)

@@ -360,8 +360,14 @@ async fn those_who_wait_for_orders_hear_of_them_at_once() {
 #[tokio::test]
 async fn every_page_forbids_what_it_does_not_need_and_escapes_what_it_shows() {
     let class = Classroom::open().await;
-    for path in ["/", "/teacher/", "/nowhere"] {
+    for (path, status) in [
+        ("/", 200),
+        ("/teacher/", 200),
+        ("/assets/dashboard.js", 200),
+        ("/nowhere", 404),
+    ] {
         let said = class.ask(Method::GET, path, &[], Value::Null).await;
+        assert_eq!(said.status, status, "{path}");
         let policy = said.headers["content-security-policy"].to_str().unwrap();
         assert!(policy.contains("default-src 'none'"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
