@@ -1,5 +1,6 @@
 //! The command line: what can be said, and how it is explained. No behaviour.
 
+pub(crate) mod ci;
 pub(crate) mod class;
 pub(crate) mod rollout;
 
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Watch progressive rollouts and steer them
     #[command(subcommand)]
     Rollout(rollout::RolloutCommand),
+    /// Run pipelines by git push, and look at their runs
+    #[command(subcommand)]
+    Ci(ci::CiCommand),
     /// Break something on purpose, and heal it
     #[command(subcommand)]
     Fault(FaultCommand),

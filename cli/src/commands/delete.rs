@@ -9,7 +9,7 @@ use lab_cluster::lifecycle;
 use lab_cluster::record::Home;
 
 use crate::cli::{ClusterArgs, DeleteArgs};
-use crate::output::line;
+use crate::output::{line, note};
 
 pub(crate) async fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
     let DeleteArgs {
@@ -28,6 +28,13 @@ pub(crate) async fn run(args: DeleteArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     for name in names {
+        // Steps of a pipeline would go on writing into what is being removed.
+        let pipelines = home.cluster(&name).pipelines();
+        if let Err(error) = lab_ci::cancel_all(&pipelines).await {
+            note(format_args!(
+                "warning: pipelines could not be stopped: {error}"
+            ));
+        }
         lifecycle::delete(&home, &name)
             .await
             .with_context(|| format!("failed to delete cluster {name:?}"))?;

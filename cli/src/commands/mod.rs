@@ -2,6 +2,7 @@
 
 mod answer;
 pub(crate) mod check;
+mod ci;
 mod class;
 mod completions;
 mod delete;
@@ -81,6 +82,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Traffic(args)) => traffic::run(args).await,
         Some(Command::Metrics(args)) => metrics::run(args).await,
         Some(Command::Rollout(command)) => rollout::run(command).await,
+        Some(Command::Ci(command)) => ci::run(command).await,
         Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Lab(args)) => lab::run(args).await,
         Some(Command::Class(command)) => class::run(command).await,

@@ -10,6 +10,8 @@ pub(crate) enum Tool {
     Kubectl(&'static str),
     /// docker, with a daemon that answers.
     Docker,
+    /// git.
+    Git,
     /// skopeo.
     Skopeo,
     /// curl, as a client of HTTPS.
@@ -33,6 +35,7 @@ pub(crate) fn offered(tool: Tool) -> bool {
     let there = match tool {
         Tool::Kubectl(version) => runs(&format!("kubectl-{version}"), &["version", "--client"]),
         Tool::Docker => runs("docker", &["version"]),
+        Tool::Git => runs("git", &["--version"]),
         Tool::Skopeo => runs("skopeo", &["--version"]),
         Tool::Curl => runs("curl", &["--version"]),
         Tool::Mount => runs(

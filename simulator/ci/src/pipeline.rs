@@ -414,7 +414,7 @@ pub async fn cancel_all(pipelines: &std::path::Path) -> Result<(), RunsError> {
     loop {
         let found = going_on()?;
         if found.is_empty() || tokio::time::Instant::now() > give_up {
-            return Ok(());
+            break;
         }
         for dir in found {
             // One that ended in this moment needs no telling.
@@ -422,4 +422,10 @@ pub async fn cancel_all(pipelines: &std::path::Path) -> Result<(), RunsError> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    for repository in runs::repositories(pipelines)? {
+        for (folder, run) in runs::tidy(pipelines, &repository)? {
+            executor::clean_up(&folder, &run);
+        }
+    }
+    Ok(())
 }

@@ -9,6 +9,8 @@
 //!   clusters/NAME/store.sqlite   objects      } on the docker engine these two
 //!   clusters/NAME/registry/      images       } are volumes
 //!   clusters/NAME/nodes/NODE/    pods of a node
+//!   clusters/NAME/git/           repositories } of `devops-lab ci`
+//!   clusters/NAME/pipelines/     their runs   }
 //! ```
 
 use std::fs;

@@ -144,6 +144,7 @@ impl JobRun<'_, '_> {
             match (outcome.exit_code, &problem) {
                 (Some(code), _) if code != 0 => text += &format!(": exit code {code}"),
                 (_, Some(problem)) => text += &format!(": {problem}"),
+                _ if outcome.conclusion == Conclusion::Cancelled => text += ": cancelled",
                 _ => {}
             }
             let fits = text.chars().count() <= 55;
