@@ -144,7 +144,7 @@ fn app(test: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn files(app: &[(&'static str, String)]) -> Vec<(&'static str, &str)> {
+fn files<'a>(app: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
     app.iter()
         .map(|(name, text)| (*name, text.as_str()))
         .collect()

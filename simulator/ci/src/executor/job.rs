@@ -106,9 +106,7 @@ pub(super) async fn run_job<'a>(
         step.conclusion = Some(Conclusion::Skipped);
     }
     let name = record.name.clone();
-    recorder
-        .console
-        .ended(0, conclusion, &name, Some(begun.elapsed()));
+    recorder.ended(0, conclusion, &name, Some(begun.elapsed()));
     recorder.save();
     Ended {
         conclusion,

@@ -244,8 +244,7 @@ impl<'a> Execution<'a> {
             run.repository, run.workflow, run.number
         );
         let commit = format!("{} at {}: {}", run.branch, run.short_commit(), run.title);
-        self.recorder.console.blank();
-        self.recorder.console.heading(&heading);
+        self.recorder.heading(&heading);
         self.recorder.say(0, &shortened(&commit, 72));
         for remark in &self.workflow.remarks {
             self.recorder.say(0, remark);
@@ -372,8 +371,8 @@ impl<'a> Execution<'a> {
             .iter_mut()
             .for_each(|step| step.conclusion = Some(Conclusion::Skipped));
         let text = format!("{}: {} ({why})", record.name, how.as_str());
-        self.recorder.console.blank();
-        self.recorder.console.ended(0, how, &text, None);
+        self.recorder.say(0, "");
+        self.recorder.ended(0, how, &text, None);
         self.recorder.save();
         Done {
             result: how,
@@ -546,7 +545,7 @@ impl<'a> Execution<'a> {
                 continue;
             }
             let name = self.recorder.job(place.index).name.clone();
-            self.recorder.console.blank();
+            self.recorder.say(0, "");
             self.recorder.say(0, &name);
             let ended = run_job(self, job, &place, needs.clone()).await;
             self.show_summaries();
@@ -630,7 +629,7 @@ impl<'a> Execution<'a> {
                 ]
             }
         };
-        self.recorder.console.blank();
+        self.recorder.say(0, "");
         for line in lines {
             self.recorder.say(0, &line);
         }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::console::{Console, printable};
 use crate::mask::Masks;
-use crate::runs::{Folder, Job, LogRange, Run, RunsError, Step};
+use crate::runs::{Conclusion, Folder, Job, LogRange, Run, RunsError, Step};
 
 /// Bytes that are kept of a run's output.
 const LOG_MAX: u64 = 10 << 20;
@@ -18,7 +19,7 @@ const CUT: &str = "[the rest is not kept: a log holds 10 MB]\n";
 pub(super) struct Recorder<'a> {
     pub(super) folder: Folder,
     pub(super) run: Run,
-    pub(super) console: &'a mut Console,
+    console: &'a mut Console,
     pub(super) masks: Masks,
     cancel: &'a Cancel,
     log: File,
@@ -47,6 +48,13 @@ impl<'a> Recorder<'a> {
     /// Writes the record. Where that is not possible, the directory is gone or the disk full, and
     /// there is no use in going on.
     pub(super) fn save(&mut self) {
+        // What a step is called may be the beginning of its script, with whatever stands in it.
+        for job in &mut self.run.jobs {
+            let steps = job.steps.iter_mut().map(|step| &mut step.name);
+            for name in steps.chain([&mut job.name]) {
+                *name = self.masks.apply(name);
+            }
+        }
         if let Err(error) = self.folder.save(&self.run) {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             let why = format!("{error}: {}", cause.unwrap_or_default());
@@ -98,6 +106,24 @@ impl<'a> Recorder<'a> {
                 .cancel
                 .ask(&format!("its log cannot be written: {error}")),
         }
+    }
+
+    /// How something ended, masked.
+    pub(super) fn ended(
+        &mut self,
+        indent: usize,
+        how: Conclusion,
+        name: &str,
+        time: Option<Duration>,
+    ) {
+        let name = self.masks.apply(name);
+        self.console.ended(indent, how, &name, time);
+    }
+
+    /// A heading with a rule, after an empty line.
+    pub(super) fn heading(&mut self, text: &str) {
+        self.console.blank();
+        self.console.heading(&self.masks.apply(text));
     }
 
     /// A line for the student, masked.

@@ -148,9 +148,7 @@ impl JobRun<'_, '_> {
                 _ => {}
             }
             let fits = text.chars().count() <= 55;
-            recorder
-                .console
-                .ended(2, outcome.conclusion, &text, Some(begun.elapsed()));
+            recorder.ended(2, outcome.conclusion, &text, Some(begun.elapsed()));
             if let (false, Some(problem)) = (fits, &problem) {
                 recorder.say(4, problem);
             }

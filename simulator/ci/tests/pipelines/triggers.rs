@@ -94,7 +94,7 @@ async fn a_workflow_that_is_not_understood_is_a_red_run() {
     let run = pushed.ended(Conclusion::Failure);
     assert!(run.jobs.is_empty());
     pushed.shows("error: .github/workflows/ci.yml:5:5: container is not supported here");
-    pushed.shows("ci.yml:7:22: a step has no key \"wiht\"; did you mean with?");
+    pushed.shows("ci.yml:7:23: a step has no key \"wiht\"; did you mean with?");
     pushed.shows("Nothing ran.");
     assert!(
         run.problem
