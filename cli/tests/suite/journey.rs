@@ -277,9 +277,7 @@ fn a_watched_check_says_so_when_it_holds_and_goes_on_to_the_next_step() {
         "said twice: {text}"
     );
 
-    let pid = i32::try_from(watching.child.id()).expect("a process id");
-    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    crate::process::interrupt(watching.child.id());
     assert_eq!(watching.ended(), Some(0));
 }
 

@@ -1,11 +1,14 @@
 //! The labs as a learner goes through them, and the proof of each by `lab test`: every mistake
 //! gets its diagnosis, every solution holds.
 
+use std::process::Stdio;
+
 use lab_checks::library::Labs;
 use serde_json::Value;
 
-use crate::lab::{KUBECTL, Lab, Said};
+use crate::lab::{KUBECTL, Lab, SOON, Said};
 use crate::tools::{Tool, needs};
+use crate::wait::wait_for;
 
 /// A directory with a `kubectl` in it, before what is on the PATH: scripts call it by this name.
 pub(crate) fn path_with_kubectl(lab: &Lab) -> String {
@@ -245,4 +248,57 @@ fn a_lab_or_step_that_does_not_exist_is_named_with_those_that_do() {
             "{args:?}: {said}"
         );
     }
+}
+
+#[test]
+fn the_tour_goes_through_the_labs_by_their_solutions_and_leaves_nothing() {
+    let lab = Lab::in_private_home("tour");
+    let scripts = [("mistakes/other.sh", PUSH_OTHER), ("solution/one.sh", PUSH)];
+    write_lab(&lab, "tiny", ONE_STEP, &scripts);
+    let labs = lab.file("labs").display().to_string();
+    let tour = [
+        "demo", "--engine", "process", "--name", &lab.name, "--labs", &labs,
+    ];
+    let said = lab.ok(&[&tour[..], &["--lang", "fr"]].concat());
+    for expected in [
+        "Le parcours principal, 1 lab,",
+        "1/1  Step",
+        "$ devops-lab image build",
+        "✓ image-in-registry",
+        "La visite a duré",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(!lab.home_of_cluster().exists(), "{said}");
+}
+
+#[test]
+fn a_tour_that_is_interrupted_leaves_nothing() {
+    let lab = Lab::in_private_home("stopped-tour");
+    let endless = "echo begun > \"$HOME/begun\"\nsleep 1000\n";
+    let scripts = [
+        ("mistakes/other.sh", PUSH_OTHER),
+        ("solution/one.sh", endless),
+    ];
+    write_lab(&lab, "tiny", ONE_STEP, &scripts);
+    let labs = lab.file("labs").display().to_string();
+    let mut tour = lab.program(&[
+        "demo", "--engine", "process", "--name", &lab.name, "--labs", &labs,
+    ]);
+    let mut tour = tour
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    wait_for("the solution runs", SOON, || {
+        let begun = lab.file("begun").exists();
+        begun.then_some(()).ok_or_else(|| "not yet".to_owned())
+    });
+    crate::process::interrupt(tour.id());
+    let ended = tour.wait().expect("a child can be waited for");
+    assert_eq!(ended.code(), Some(130));
+    assert!(!lab.home_of_cluster().exists());
+    let of_it = format!("DEVOPS_LAB_CLUSTER={}", lab.name);
+    let left = crate::process::all();
+    let left = left.iter().filter(|process| process.contains(&of_it));
+    assert_eq!(left.count(), 0, "what a script began goes on");
 }

@@ -70,11 +70,14 @@ impl Track<'_> {
     }
 
     fn announce(&self, labs: &[&Lab]) {
-        let count = labs.len();
+        let count = match labs.len() {
+            1 => "1 lab".to_owned(),
+            count => format!("{count} labs"),
+        };
         line(strong(&match self.language {
-            Language::En => format!("The core track, {count} labs, done by their own solutions"),
+            Language::En => format!("The core track, {count}, done by the labs’ own solutions"),
             Language::Fr => {
-                format!("Le parcours principal, {count} labs, faits par leurs propres solutions")
+                format!("Le parcours principal, {count}, fait avec les solutions des labs")
             }
         }));
         line(faint(self.say(
