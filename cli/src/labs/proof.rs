@@ -139,6 +139,7 @@ impl Proof<'_> {
                 classroom: &classroom,
                 number,
                 proved: &mut proved,
+                long_ways: 0,
             };
             match pass.run().await {
                 Ok(()) => {}
@@ -325,6 +326,8 @@ struct Pass<'a> {
     classroom: &'a Classroom,
     number: u32,
     proved: &'a mut Proved,
+    /// How often a mistake was undone by doing everything again.
+    long_ways: usize,
 }
 
 impl Pass<'_> {
@@ -334,6 +337,7 @@ impl Pass<'_> {
         self.tell("start", began, "");
         for (at, step) in self.proof.lab.steps.iter().enumerate() {
             let began = Instant::now();
+            let before = self.long_ways;
             let mistakes = self.step(at).await?;
             let held = self.proof.lab.steps[..at]
                 .iter()
@@ -346,6 +350,10 @@ impl Pass<'_> {
                 0 => String::new(),
                 1 => "1 mistake diagnosed".to_owned(),
                 some => format!("{some} mistakes diagnosed"),
+            };
+            let note = match self.long_ways - before {
+                0 => note,
+                some => format!("{note}; done again from the start {some} times"),
             };
             self.tell(&step.id, began, &note);
         }
@@ -437,12 +445,13 @@ impl Pass<'_> {
 
     /// Back to before a mistake. Where the check sees another state than it did then, which not
     /// everything that a lab can look at allows to avoid (time goes on), the long way is gone.
-    async fn undo(&self, at: usize, before: &Before) -> Result<(), Stop> {
+    async fn undo(&mut self, at: usize, before: &Before) -> Result<(), Stop> {
         let Proof { lab, home, .. } = self.proof;
         self.classroom.restore(home, before).await?;
         if self.look(&lab.steps[at]).await? == before.looked {
             return Ok(());
         }
+        self.long_ways += 1;
         self.classroom.clear(home).await?;
         self.start().await?;
         for step in &lab.steps[..at] {
