@@ -20,7 +20,7 @@ use crate::cli::LabCommand;
 pub(crate) async fn run(args: LabCommand) -> anyhow::Result<ExitCode> {
     match args {
         LabCommand::List(args) => list::run(args)?,
-        LabCommand::Next(args) => steps::next(args)?,
+        LabCommand::Next(args) => steps::next(args).await?,
         LabCommand::Show(args) => steps::show(args)?,
         LabCommand::Goto(args) => goto::run(args).await?,
         LabCommand::Reset(args) => reset::run(args).await?,

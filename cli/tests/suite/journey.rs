@@ -191,6 +191,10 @@ fn a_check_that_holds_first_keeps_how_the_next_step_begins_and_changes_nothing()
             "jsonpath={.items[*].metadata.resourceVersion}",
         ])
     };
+    let begun = lab
+        .home_of_cluster()
+        .join("snapshots/deploy-three-replicas/look.json");
+    assert!(begun.is_file(), "how the lab begins is kept");
     let before = everything();
     assert_eq!(verdict(&lab, "deploy/look"), "holds");
     assert_eq!(everything(), before);

@@ -16,7 +16,7 @@ use lab_cluster::lifecycle::{self, DEFAULT_NODES, StartOptions};
 use lab_cluster::provider;
 use lab_cluster::record::Home;
 
-use super::{Learner, pick};
+use super::{Learner, pick, steps};
 use crate::labs::journey::Narrator;
 use crate::output::{faint, line, note, strong};
 use crate::progress::{Shown, milliseconds};
@@ -72,16 +72,13 @@ pub(super) async fn running(learner: &mut Learner, yes: bool) -> anyhow::Result<
     Ok(home)
 }
 
-/// The directory of a lab's files: where they were handed out, or here.
+/// The directory of a lab's files, as `lab next` chooses it.
 ///
 /// # Errors
 /// Where the current directory is gone.
 pub(super) fn workspace(learner: &Learner, lab: &Lab) -> anyhow::Result<PathBuf> {
-    let known = learner.progress.workspace(&lab.name);
-    match known.filter(|known| known.is_dir()) {
-        Some(known) => Ok(known.to_owned()),
-        None => std::env::current_dir().context("the current directory is gone"),
-    }
+    let here = std::env::current_dir().context("the current directory is gone")?;
+    Ok(steps::desk(&learner.progress, lab, &here))
 }
 
 /// Says where what was displaced is, if anything was.

@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 use super::{Learner, find, set};
 use crate::class;
 use crate::cli::{Format, LabListArgs, LabShowArgs, OutputArgs};
+use crate::labs::journey::keep_beginning;
+use crate::labs::snapshot::Subject;
 use crate::labs::workspace;
 use crate::output::{blank, faint, good, json, line, strong};
 
-pub(super) fn next(args: LabListArgs) -> anyhow::Result<()> {
+pub(super) async fn next(args: LabListArgs) -> anyhow::Result<()> {
     let LabListArgs {
         options,
         output: OutputArgs { output },
@@ -43,7 +45,7 @@ pub(super) fn next(args: LabListArgs) -> anyhow::Result<()> {
         blank();
     }
     let given = match &learner.record {
-        Some(_) => Some(begin(&mut learner, lab)?),
+        Some(_) => Some(begin(&mut learner, lab).await?),
         None => None,
     };
     match (output, given) {
@@ -65,18 +67,30 @@ pub(super) fn next(args: LabListArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives the lab's files to the learner, and notes when and where.
-fn begin(learner: &mut Learner, lab: &Lab) -> anyhow::Result<(PathBuf, Vec<String>)> {
+/// Gives the lab's files to the learner, and notes when and where. How a lab begins is kept, for
+/// `lab reset`.
+async fn begin(learner: &mut Learner, lab: &Lab) -> anyhow::Result<(PathBuf, Vec<String>)> {
     let here = env::current_dir().context("the current directory is gone")?;
     let workspace = desk(&learner.progress, lab, &here);
     let given = workspace::hand_out(&learner.labs, lab, &workspace, &learner.addresses())?;
+    let is_new = learner.progress.begun(&lab.name).is_none();
     learner.note(|progress| progress.begin(lab, &workspace, Timestamp::now()))?;
+    if let (true, Some(first), Ok(home)) = (is_new, lab.steps.first(), Home::from_env()) {
+        let names = workspace::names(&learner.labs);
+        let subject = Subject {
+            home: &home,
+            dir: &learner.dir,
+            workspace: &workspace,
+            names: Some(&names),
+        };
+        keep_beginning(&subject, lab, first).await;
+    }
     Ok((workspace, given))
 }
 
 /// Where the files of a lab are, or are to be: where they were handed out, else the directory of
 /// an earlier lab that she is in, else where she is.
-fn desk(progress: &Progress, lab: &Lab, here: &Path) -> PathBuf {
+pub(super) fn desk(progress: &Progress, lab: &Lab, here: &Path) -> PathBuf {
     let own = progress.workspace(&lab.name).filter(|place| place.is_dir());
     let around = || progress.workspaces().find(|place| here.starts_with(place));
     own.or_else(around).unwrap_or(here).to_owned()
