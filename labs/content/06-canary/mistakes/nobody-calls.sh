@@ -1,0 +1,8 @@
+#!/bin/sh
+# A canary without users meets no error.
+set -eu
+registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
+
+devops-lab traffic stop > /dev/null 2>&1 || true
+devops-lab rollout set image hello "hello=$registry/hello:2.0.0"
+kubectl wait rollout/hello --for=jsonpath='{.status.phase}'=Paused --timeout=60s
