@@ -8,7 +8,8 @@ registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
 release() {
     if devops-lab image ls | grep -q "/hello:$1 "; then return; fi
     context=$(mktemp -d)
-    cp hello/Dockerfile hello/app.test.js hello/versions/"$1"/* "$context"
+    cp hello/Dockerfile hello/app.test.js "$context"
+    cp hello/versions/"$1"/* "$context"
     devops-lab image build -t "$registry/hello:$1" --push "$context"
     rm -r "$context"
 }
