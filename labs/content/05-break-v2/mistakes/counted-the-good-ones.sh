@@ -4,6 +4,6 @@ set -eu
 devops-lab traffic stop > /dev/null 2>&1 || true
 
 figure() { devops-lab traffic report -o json | sed -n "s/^  \"$1\": \([0-9.]*\),*$/\1/p" | head -n 1; }
-devops-lab answer break-v2/measure/failures "$(figure requests)" || true
-devops-lab answer break-v2/measure/availability "$(figure availability)" || true
-devops-lab answer break-v2/measure/outage "$(figure recoveryMs)" || true
+devops-lab answer --step break-v2/measure failures "$(figure requests)" || true
+devops-lab answer --step break-v2/measure availability "$(figure availability)" || true
+devops-lab answer --step break-v2/measure outage "$(figure recoveryMs)" || true

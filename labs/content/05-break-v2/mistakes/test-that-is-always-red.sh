@@ -7,4 +7,4 @@ test("greets in French", () => {
   assertEqual(greeting("Ada", "en"), "Bonjour, Ada !");
 });
 JS
-devops-lab answer break-v2/learn/sooner 3 || true
+devops-lab answer --step break-v2/learn sooner 3 || true

@@ -7,4 +7,4 @@ test("greets Grace, too", () => {
   assertEqual(greeting("Grace", "en"), "Hello, Grace!");
 });
 JS
-devops-lab answer break-v2/learn/sooner 3 || true
+devops-lab answer --step break-v2/learn sooner 3 || true

@@ -22,4 +22,4 @@ test("knows no other page", async () => {
   assertEqual(response.status, 404);
 });
 JS
-devops-lab answer break-v2/learn/sooner 3
+devops-lab answer --step break-v2/learn sooner 3

@@ -2,5 +2,5 @@
 # All requests for those that failed.
 set -eu
 figure() { devops-lab traffic report -o json | sed -n "s/^  \"$1\": \([0-9.]*\),*$/\1/p" | head -n 1; }
-devops-lab answer canary/count/failures "$(figure requests)" || true
-devops-lab answer canary/count/less 2 || true
+devops-lab answer --step canary/count failures "$(figure requests)" || true
+devops-lab answer --step canary/count less 2 || true

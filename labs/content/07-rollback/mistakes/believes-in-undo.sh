@@ -1,6 +1,6 @@
 #!/bin/sh
 # Undo undoes everything: a belief.
 set -eu
-devops-lab answer rollback/database/column 1 || true
-devops-lab answer rollback/database/order 2 || true
-devops-lab answer rollback/database/sent 2 || true
+devops-lab answer --step rollback/database column 1 || true
+devops-lab answer --step rollback/database order 2 || true
+devops-lab answer --step rollback/database sent 2 || true

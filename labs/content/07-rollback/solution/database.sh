@@ -1,6 +1,6 @@
 #!/bin/sh
 # What lies outside the pod template stays.
 set -eu
-devops-lab answer rollback/database/column 2
-devops-lab answer rollback/database/order 3
-devops-lab answer rollback/database/sent 3
+devops-lab answer --step rollback/database column 2
+devops-lab answer --step rollback/database order 3
+devops-lab answer --step rollback/database sent 3

@@ -22,5 +22,5 @@ push 2.0.1
 kubectl rollout undo deployment/hello
 kubectl rollout status deployment/hello --timeout=60s
 
-devops-lab answer rollback/tag/why 2
-devops-lab answer rollback/tag/tomorrow 2
+devops-lab answer --step rollback/tag why 2
+devops-lab answer --step rollback/tag tomorrow 2

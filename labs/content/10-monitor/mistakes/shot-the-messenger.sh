@@ -2,5 +2,5 @@
 # The alert is gone, the errors are not.
 set -eu
 kubectl delete prometheusrule hello-alert
-devops-lab answer monitor/page/which 3 || true
-devops-lab answer monitor/page/for 1 || true
+devops-lab answer --step monitor/page which 3 || true
+devops-lab answer --step monitor/page for 1 || true

@@ -3,8 +3,8 @@
 set -eu
 kubectl apply -f monitor/alert.yaml
 kubectl delete -f monitor/next.yaml > /dev/null 2>&1 || true
-devops-lab answer monitor/page/which 3
-devops-lab answer monitor/page/for 1
+devops-lab answer --step monitor/page which 3
+devops-lab answer --step monitor/page for 1
 tries=0
 while devops-lab metrics query ALERTS | grep -q HelloErrors; do
     tries=$((tries + 1))

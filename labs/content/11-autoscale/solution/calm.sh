@@ -12,4 +12,4 @@ cat >> autoscale/hpa.yaml.new << 'YAML'
 YAML
 mv autoscale/hpa.yaml.new autoscale/hpa.yaml
 kubectl apply -f autoscale/hpa.yaml
-devops-lab answer autoscale/calm/why 1
+devops-lab answer --step autoscale/calm why 1
