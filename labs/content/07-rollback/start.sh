@@ -6,7 +6,7 @@ registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
 
 # Builds a version from its sources, unless the registry has it: a tag never moves.
 release() {
-    if devops-lab image ls | grep -q "/hello:$1 "; then return; fi
+    if devops-lab image ls | grep -q "^[^ ]*/hello:$1 "; then return; fi
     context=$(mktemp -d)
     cp hello/Dockerfile hello/app.test.js "$context"
     cp hello/versions/"$1"/* "$context"

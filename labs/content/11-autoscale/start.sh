@@ -6,7 +6,7 @@ registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
 
 devops-lab traffic stop > /dev/null 2>&1 || true
 # A tag never moves: what the registry has stays.
-if ! devops-lab image ls | grep -q '/mandelbrot:1.0.0 '; then
+if ! devops-lab image ls | grep -q '^[^ ]*/mandelbrot:1.0.0 '; then
     devops-lab image build -t "$registry/mandelbrot:1.0.0" --push mandelbrot
 fi
 # The way in is the app's alone.

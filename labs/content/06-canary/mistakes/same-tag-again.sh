@@ -9,3 +9,5 @@ devops-lab image build -t "$registry/hello:2.0.0" --push "$context"
 rm -r "$context"
 devops-lab rollout retry hello
 sleep 1
+# The alarm rings again.
+devops-lab rollout status hello --timeout 120 || true
