@@ -17,8 +17,9 @@ release() {
 devops-lab traffic stop > /dev/null 2>&1 || true
 release 1.0.0
 # What a later lab may have left, and the history of before.
-kubectl delete rollout hello > /dev/null 2>&1 || true
-kubectl delete deployment hello > /dev/null 2>&1 || true
+for left in rollout/hello deployment/hello deployment/hello-next httproute/mandelbrot; do
+    kubectl delete "$left" > /dev/null 2>&1 || true
+done
 
 sed "s|image: .*|image: $registry/hello:1.0.0|" hello/k8s/deployment.yaml | kubectl apply -f -
 kubectl apply -f hello/k8s/service.yaml -f hello/k8s/route.yaml

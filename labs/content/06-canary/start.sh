@@ -18,12 +18,11 @@ devops-lab traffic stop > /dev/null 2>&1 || true
 release 1.0.0
 release 2.0.0
 # What another lab, or this one, may have left.
-kubectl delete rollout hello > /dev/null 2>&1 || true
-kubectl delete analysistemplate hello-errors > /dev/null 2>&1 || true
-kubectl delete deployment hello > /dev/null 2>&1 || true
+for left in rollout/hello deployment/hello deployment/hello-next httproute/mandelbrot \
+    analysistemplate/hello-errors service/hello-stable service/hello-canary; do
+    kubectl delete "$left" > /dev/null 2>&1 || true
+done
 
 sed "s|image: .*|image: $registry/hello:1.0.0|" hello/k8s/deployment.yaml | kubectl apply -f -
 kubectl apply -f hello/k8s/service.yaml -f hello/k8s/route.yaml
 kubectl rollout status deployment/hello --timeout=60s
-kubectl delete service hello-stable > /dev/null 2>&1 || true
-kubectl delete service hello-canary > /dev/null 2>&1 || true

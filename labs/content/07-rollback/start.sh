@@ -19,12 +19,11 @@ release 1.0.0
 release 2.0.0
 release 2.0.1
 # What another lab, or this one, may have left.
-kubectl delete prometheusrule hello-errors > /dev/null 2>&1 || true
-kubectl delete rollout hello > /dev/null 2>&1 || true
-kubectl delete deployment hello > /dev/null 2>&1 || true
+for left in rollout/hello deployment/hello deployment/hello-next httproute/mandelbrot \
+    prometheusrule/hello-errors service/hello-stable service/hello-canary; do
+    kubectl delete "$left" > /dev/null 2>&1 || true
+done
 
 sed "s|image: .*|image: $registry/hello:1.0.0|" hello/k8s/deployment.yaml | kubectl apply -f -
 kubectl apply -f hello/k8s/service.yaml -f hello/k8s/route.yaml
 kubectl rollout status deployment/hello --timeout=60s
-kubectl delete service hello-stable > /dev/null 2>&1 || true
-kubectl delete service hello-canary > /dev/null 2>&1 || true

@@ -18,7 +18,7 @@ devops-lab traffic stop > /dev/null 2>&1 || true
 release 1.0.0
 release 2.0.0
 # What another lab, or this one, may have left.
-for left in rollout/hello deployment/hello deployment/hello-next service/hello-stable service/hello-canary \
+for left in rollout/hello deployment/hello deployment/hello-next httproute/mandelbrot service/hello-stable service/hello-canary \
     servicemonitor/hello prometheusrule/hello prometheusrule/hello-alert prometheusrule/hello-errors; do
     kubectl delete "$left" > /dev/null 2>&1 || true
 done
