@@ -49,12 +49,7 @@ pub(super) async fn apply(call: Call) -> Result<()> {
         };
         match applied {
             Ok((object, what)) => {
-                let what = if what == "unchanged" {
-                    dry_run.say(what)
-                } else {
-                    dry_run.say(what)
-                };
-                done(&form, &manifest.resource, &object, &what)?;
+                done(&form, &manifest.resource, &object, &dry_run.say(what))?;
             }
             Err(error) => errors.push(error),
         }
@@ -88,7 +83,7 @@ async fn one(
         .unwrap_or("kubectl-client-side-apply");
     let query = || dry_run.query(validation(args, Query::manager(manager)));
     let source = &manifest.source;
-    let (modified, applied) = with_last_applied(&manifest.object);
+    let modified = with_last_applied(&manifest.object);
     let path = manifest.path();
     for _ in 0..TRIES {
         let current = session.api.find(&path).await;
@@ -124,7 +119,7 @@ async fn one(
             &resource.group,
             &resource.kind,
             &original,
-            &applied,
+            &modified,
             &current,
         );
         if patch == json!({}) {
@@ -161,7 +156,7 @@ async fn one(
 }
 
 /// The object that is sent, which tells next time what this file said.
-fn with_last_applied(object: &Value) -> (Value, Value) {
+fn with_last_applied(object: &Value) -> Value {
     let mut plain = object.clone();
     let metadata = &mut plain["metadata"];
     if !metadata["annotations"].is_object() {
@@ -172,7 +167,7 @@ fn with_last_applied(object: &Value) -> (Value, Value) {
     }
     let said = format!("{}\n", compact(&plain));
     plain["metadata"]["annotations"][LAST_APPLIED] = said.into();
-    (plain.clone(), plain)
+    plain
 }
 
 async fn server_side(
@@ -228,7 +223,7 @@ pub(super) async fn create(call: Call) -> Result<()> {
     let (manifests, mut errors) = read(&session, args)?;
     for manifest in manifests {
         let object = if args.is_set("save-config") {
-            with_last_applied(&manifest.object).0
+            with_last_applied(&manifest.object)
         } else {
             manifest.object.clone()
         };
@@ -255,13 +250,13 @@ mod tests {
     #[test]
     fn an_object_carries_what_its_file_said() {
         let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "x"}, "data": {"a": "<b>"}});
-        let (sent, _) = with_last_applied(&object);
+        let sent = with_last_applied(&object);
         assert_eq!(
             sent["metadata"]["annotations"][LAST_APPLIED],
             "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"\\u003cb\\u003e\"},\"kind\":\"ConfigMap\",\"metadata\":{\"annotations\":{},\"name\":\"x\"}}\n"
         );
         assert_eq!(
-            with_last_applied(&sent).0,
+            with_last_applied(&sent),
             sent,
             "a second time says the same"
         );

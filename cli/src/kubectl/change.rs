@@ -67,10 +67,7 @@ async fn one_scale(
     dry_run: DryRun,
 ) -> Result<()> {
     if !target.resource.scalable {
-        return Err(said(format!(
-            "could not find scale subresource for {} in discovery information",
-            target.resource.api_version() + ", Resource=" + &target.resource.plural
-        )));
+        return Err(Error::from_body(404, b""));
     }
     let present = target.object["spec"]["replicas"].as_i64().unwrap_or(1);
     if let Some(expected) = expected
@@ -292,7 +289,7 @@ pub(super) async fn patch(call: Call) -> Result<()> {
         Some("merge") => MERGE,
         Some("json") => JSON_PATCH,
         Some(other) => {
-            return Err(Error::Usage(format!(
+            return Err(said(format!(
                 "--type must be one of [json merge strategic], not {other:?}"
             )));
         }
@@ -307,8 +304,13 @@ pub(super) async fn patch(call: Call) -> Result<()> {
             ));
         }
     };
-    let body: Value = serde_saphyr::from_str(&text)
-        .map_err(|error| said(format!("unable to parse {text:?}: {error}")))?;
+    let body: Value = serde_saphyr::from_str(&text).map_err(|error| {
+        let problem = error.to_string();
+        said(format!(
+            "unable to parse {text:?}: {}",
+            problem.lines().next().unwrap_or_default()
+        ))
+    })?;
     let session = Session::open(args).await?;
     let (found, mut errors) = select::find(&session, args, &args.words).await?;
     for target in found {
@@ -405,7 +407,10 @@ async fn meta(
             continue;
         }
         match changes(&present, &pairs, args.is_set("overwrite")) {
-            Err(text) => errors.push(said(text)),
+            Err(text) if noun == "annotation" => errors.push(said(format!(
+                "--overwrite is false but found the following declared annotation(s): {text}"
+            ))),
+            Err(text) => errors.push(said(format!("{text}, and --overwrite is false"))),
             Ok(Changes { patch, missing }) => {
                 for name in &missing {
                     line(format_args!("{noun} {name:?} not found."));
@@ -463,9 +468,7 @@ fn changes(
         let before = present.get(name).and_then(Value::as_str);
         match (value, before) {
             (Some(value), Some(before)) if value != before && !overwrite => {
-                return Err(format!(
-                    "'{name}' already has a value ({before}), and --overwrite is false"
-                ));
+                return Err(format!("'{name}' already has a value ({before})"));
             }
             (Some(value), Some(before)) if value == before => {}
             (Some(value), _) => {
@@ -490,7 +493,7 @@ mod tests {
         let pair = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
         assert_eq!(
             changes(&present, &[pair("a", Some("2"))], false),
-            Err("'a' already has a value (1), and --overwrite is false".to_owned())
+            Err("'a' already has a value (1)".to_owned())
         );
         let changed = changes(&present, &[pair("a", Some("2")), pair("b", None)], true).unwrap();
         assert_eq!(Value::Object(changed.patch), json!({"a": "2"}));

@@ -82,7 +82,10 @@ pub(super) async fn delete(call: Call) -> Result<()> {
                     continue;
                 }
                 Err(error) => {
-                    errors.push(error);
+                    errors.push(match target.object["source"].as_str() {
+                        Some(file) => error.when(&format!("error when deleting {file:?}")),
+                        None => error,
+                    });
                     continue;
                 }
             }
@@ -130,9 +133,10 @@ async fn targets(session: &Session, call: &Call) -> Result<(Vec<Found>, Vec<Erro
     if args.value("filename").is_some() {
         let (manifests, errors) =
             manifest::read_all(args, &session.discovery, &api.namespace, api.namespace_said)?;
-        let found = manifests
-            .into_iter()
-            .map(|one| bare(one.resource, &one.namespace, &one.name));
+        let found = manifests.into_iter().map(|one| Found {
+            object: serde_json::json!({"source": one.source}),
+            ..bare(one.resource, &one.namespace, &one.name)
+        });
         return Ok((found.collect(), errors));
     }
     let wanted = select::wanted(&args.words, &session.discovery)?;

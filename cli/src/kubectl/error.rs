@@ -16,6 +16,8 @@ pub(super) enum Error {
     Plain(String),
     /// A wrong command line, printed after `error: ` and with a pointer to the help.
     Usage(String),
+    /// A wrong flag, likewise.
+    Flag(String),
     /// Several, one line each.
     Several(Vec<Error>),
 }
@@ -63,7 +65,7 @@ impl Error {
                 Self::Server(status)
             }
             Self::Said(text) => Self::Said(format!("{doing}: {text}")),
-            other @ (Self::Plain(_) | Self::Usage(_) | Self::Several(_)) => other,
+            other @ (Self::Plain(_) | Self::Usage(_) | Self::Flag(_) | Self::Several(_)) => other,
         }
     }
 
@@ -83,10 +85,14 @@ impl Error {
             Self::Said(text) => format!("error: {text}"),
             Self::Plain(text) => text.clone(),
             Self::Usage(text) => {
+                format!("error: {text}\nSee 'kubectl {command} -h' for help and examples")
+            }
+            Self::Flag(text) => {
                 format!("error: {text}\nSee 'kubectl {command} --help' for usage.")
             }
             Self::Several(errors) => {
-                let lines: Vec<_> = errors.iter().map(|error| error.text(command)).collect();
+                let mut lines: Vec<_> = errors.iter().map(|error| error.text(command)).collect();
+                lines.dedup();
                 lines.join("\n")
             }
         }

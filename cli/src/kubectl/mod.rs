@@ -341,7 +341,7 @@ fn unknown_flag(problem: &str, command: &str) -> Error {
                 "flag"
             }
         )),
-        None => Error::Usage(problem.to_owned()),
+        None => Error::Flag(problem.to_owned()),
     }
 }
 
@@ -349,7 +349,10 @@ fn unknown_flag(problem: &str, command: &str) -> Error {
 fn no_words(args: &Args) -> Result<()> {
     match args.words.first() {
         None => Ok(()),
-        Some(_) => Err(Error::Usage(format!("Unexpected args: {:?}", args.words))),
+        Some(_) => {
+            let words = args.words.join(" ");
+            Err(Error::Usage(format!("Unexpected args: [{words}]")))
+        }
     }
 }
 
@@ -359,7 +362,7 @@ fn timeout(args: &Args, otherwise: Duration) -> Result<Duration> {
         return Ok(otherwise);
     };
     lab_api::duration::parse(text).map_err(|error| {
-        Error::Usage(format!(
+        Error::Flag(format!(
             "invalid argument {text:?} for \"--timeout\" flag: {error}"
         ))
     })

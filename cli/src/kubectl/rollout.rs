@@ -12,7 +12,7 @@ use super::print::name_of;
 use super::select::{self, Found};
 use super::three_way::LAST_APPLIED;
 use super::{Call, POLL, Session, timeout};
-use crate::output::{blank, line};
+use crate::output::{blank, line, note};
 
 /// Flags of `rollout …`, beside those that choose objects.
 pub(super) const FLAGS: [Flag; 5] = [
@@ -195,8 +195,7 @@ pub(super) async fn history(call: Call) -> Result<()> {
         let revisions = revisions(&session, &target).await?;
         if let Some(wanted) = wanted {
             let set = revisions.iter().find(|(revision, _)| *revision == wanted);
-            let (_, set) =
-                set.ok_or_else(|| said(format!("unable to find the specified revision")))?;
+            let (_, set) = set.ok_or_else(|| said("unable to find the specified revision"))?;
             line(format_args!("{} with revision #{wanted}", target.named()));
             for text in super::template::described(&set["spec"]["template"]) {
                 line(text);
@@ -249,11 +248,16 @@ pub(super) async fn undo(call: Call) -> Result<()> {
 
 async fn undo_one(session: &Session, target: &Found, wanted: Option<i64>) -> Result<String> {
     let name = &target.name;
+    if target.object["metadata"]["annotations"][LAST_APPLIED].is_string() {
+        note(format_args!(
+            "Warning: resource {}/{name} was previously managed with 'kubectl apply'. Rolling back will not update the {LAST_APPLIED} annotation, which may cause unexpected behavior on future 'kubectl apply' operations. Consider using 'kubectl apply' with your previous configuration file instead.",
+            target.resource.plural
+        ));
+    }
     if target.object["spec"]["paused"] == true {
-        return Err(said(format!(
-            "cannot rollback a paused deployment; resume it first with 'kubectl rollout resume {}' and try again",
-            target.named()
-        )));
+        return Err(said(
+            "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+        ));
     }
     let revisions = revisions(session, target).await?;
     let (revision, set) = match wanted {
@@ -357,11 +361,7 @@ async fn steer(
     for target in found {
         if let Some(why) = refused(&target.object) {
             let subject = format!("{} {:?}", target.resource.plural_typed(), target.name);
-            errors.push(said(if why.starts_with("is ") {
-                format!("{subject} {why}")
-            } else {
-                format!("{subject} {why}")
-            }));
+            errors.push(said(format!("{subject} {why}")));
             continue;
         }
         let query = Query::manager("kubectl-rollout");

@@ -9,7 +9,7 @@ use super::delete::until_gone;
 use super::error::{Error, Result, said};
 use super::jsonpath::Template;
 use super::print::OUTPUT;
-use super::select::{self, Found, Wanted};
+use super::select::{self, Found};
 use super::{Call, POLL, Session, timeout};
 use crate::output::line;
 
@@ -143,26 +143,12 @@ async fn targets(
             For::Delete if missing => return Ok((found, Vec::new())),
             For::Create if missing && (found.is_empty() || !errors.is_empty()) => {
                 if tokio::time::Instant::now() >= deadline {
-                    return Err(timed_out(&call.args.words, session));
+                    return Err(said("timed out waiting for the condition"));
                 }
                 tokio::time::sleep(POLL).await;
             }
             _ => return Ok((found, errors)),
         }
-    }
-}
-
-fn timed_out(words: &[String], session: &Session) -> Error {
-    let first = select::wanted(words, &session.discovery)
-        .unwrap_or_default()
-        .into_iter()
-        .next();
-    match first {
-        Some(Wanted::One(resource, name)) => said(format!(
-            "timed out waiting for the condition on {}/{name}",
-            resource.plural
-        )),
-        _ => said("timed out waiting for the condition"),
     }
 }
 

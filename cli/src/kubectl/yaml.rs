@@ -12,12 +12,15 @@ pub(super) fn to_yaml(value: &Value) -> String {
         Value::Object(map) if !map.is_empty() => block(value, 0, &mut text),
         Value::Array(items) if !items.is_empty() => block(value, 0, &mut text),
         scalar => {
-            text.push_str(&inline(scalar, 0));
+            inline(scalar, 0, &mut text);
             text.push('\n');
         }
     }
     text
 }
+
+/// A line may end behind this column.
+const BEST_WIDTH: usize = 80;
 
 fn block(value: &Value, indent: usize, text: &mut String) {
     let pad = " ".repeat(indent);
@@ -47,7 +50,8 @@ fn block(value: &Value, indent: usize, text: &mut String) {
                 if is_block(item) {
                     block(item, indent + 2, text);
                 } else {
-                    let _ = writeln!(text, "{}", inline(item, indent));
+                    inline(item, indent, text);
+                    text.push('\n');
                 }
             }
         }
@@ -63,7 +67,9 @@ fn entry(value: &Value, indent: usize, text: &mut String) {
         let deeper = if value.is_array() { indent } else { indent + 2 };
         block(value, deeper, text);
     } else {
-        let _ = writeln!(text, " {}", inline(value, indent));
+        text.push(' ');
+        inline(value, indent, text);
+        text.push('\n');
     }
 }
 
@@ -75,12 +81,46 @@ fn is_block(value: &Value) -> bool {
     }
 }
 
-fn inline(value: &Value, indent: usize) -> String {
+fn inline(value: &Value, indent: usize, text: &mut String) {
     match value {
-        Value::Object(_) => "{}".to_owned(),
-        Value::Array(_) => "[]".to_owned(),
-        Value::String(text) => scalar(text, indent, true),
-        other => other.to_string(),
+        Value::Object(_) => text.push_str("{}"),
+        Value::Array(_) => text.push_str("[]"),
+        Value::String(string) => {
+            let written = scalar(string, indent, true);
+            if written.starts_with('|') {
+                text.push_str(&written);
+            } else {
+                fold(&written, indent + 2, text);
+            }
+        }
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// Breaks a long line at a space, as kubectl's writer does: at the first one behind column 80.
+fn fold(written: &str, indent: usize, text: &mut String) {
+    let quoted = written.starts_with(['"', '\'']);
+    let double = written.starts_with('"');
+    let start = text.rfind('\n').map_or(0, |at| at + 1);
+    let mut column = text[start..].chars().count();
+    let letters: Vec<char> = written.chars().collect();
+    for (at, letter) in letters.iter().enumerate() {
+        let next = letters.get(at + 1);
+        // A space next to a quote or to another space would be lost.
+        let edge = quoted && (at <= 1 || at + 2 >= letters.len());
+        let single = at > 0 && letters[at - 1] != ' ' && (double || next != Some(&' '));
+        if *letter == ' ' && column > BEST_WIDTH && single && !edge && next.is_some() {
+            text.push('\n');
+            text.push_str(&" ".repeat(indent));
+            column = indent;
+            if double && next == Some(&' ') {
+                text.push('\\');
+                column += 1;
+            }
+            continue;
+        }
+        text.push(*letter);
+        column += 1;
     }
 }
 
@@ -104,14 +144,25 @@ fn scalar(text: &str, indent: usize, multiline: bool) -> String {
 
 /// True where a reader of YAML 1.1 would see another type.
 fn resolves(text: &str) -> bool {
-    const WORDS: [&str; 16] = [
+    const WORDS: [&str; 15] = [
         "", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf",
-        "+.inf", "-.inf", "<<",
+        "+.inf", "-.inf",
     ];
     if WORDS.contains(&text.to_ascii_lowercase().as_str()) {
         return true;
     }
-    number(text) || timestamp(text)
+    number(text) || sexagesimal(text) || timestamp(text)
+}
+
+/// `12:30`, which YAML 1.1 reads as 750.
+fn sexagesimal(text: &str) -> bool {
+    let mut parts = text.trim_start_matches(['-', '+']).split(':');
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let first = parts.next().is_some_and(digits);
+    let mut rest = parts.peekable();
+    first
+        && rest.peek().is_some()
+        && rest.all(|part| digits(part) && part.parse::<u32>().is_ok_and(|part| part < 60))
 }
 
 fn number(text: &str) -> bool {
@@ -146,7 +197,7 @@ fn timestamp(text: &str) -> bool {
 
 fn printable(text: &str) -> bool {
     text.chars().all(|letter| {
-        letter == '\n' || (!letter.is_control() && letter != '\u{feff}' && letter != '\t')
+        letter == '\n' || (!letter.is_control() && letter != '\u{feff}' && letter <= '\u{ffff}')
     })
 }
 
@@ -205,6 +256,9 @@ fn double(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
+            letter if letter > '\u{ffff}' => {
+                let _ = write!(out, "\\U{:08X}", u32::from(letter));
+            }
             letter if letter.is_control() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(letter));
             }
@@ -272,5 +326,23 @@ none: []
         case("it's", "it's");
         case("a\tb", "\"a\\tb\"");
         case("a\nb", "|-\n  a\n  b");
+        case("12:30", "\"12:30\"");
+        case("<<", "<<");
+        case("\u{1f600}", "\"\\U0001F600\"");
+    }
+
+    #[test]
+    fn long_lines_break_at_a_space_behind_column_80() {
+        let numbers: Vec<_> = (1..=40).map(|number| number.to_string()).collect();
+        let text = numbers.join(" ");
+        let (head, tail) = text.split_at(text.find(" 30").unwrap());
+        let rest = tail.trim_start();
+        assert_eq!(
+            to_yaml(&json!({"a": text})).replace("  ", " "),
+            format!("a: {head} 30\n {}\n", &rest[3..])
+        );
+        let quoted = to_yaml(&json!({"a": format!("x: {text}")}));
+        assert_eq!(quoted.lines().count(), 2, "{quoted}");
+        assert_eq!(to_yaml(&json!({"a": "x".repeat(100)})).lines().count(), 1);
     }
 }
