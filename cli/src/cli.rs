@@ -321,9 +321,18 @@ pub(crate) struct BuildArgs {
     /// The Dockerfile [default: DIRECTORY/Dockerfile]
     #[arg(long, short)]
     pub(crate) file: Option<PathBuf>,
-    /// Set a build-time variable
+    /// Set a build-time variable; a name alone takes its value from the environment
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) build_arg: Vec<String>,
+    /// Stage to build, by name or number [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Give the image a label
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Understood because docker build has it: nothing is cached here
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     /// Push it afterwards
     #[arg(long)]
     pub(crate) push: bool,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::HumanBytes;
 use lab_cluster::record::Home;
 use lab_image::ImageRef;
@@ -33,18 +33,30 @@ async fn build_image(args: BuildArgs) -> anyhow::Result<()> {
         tag,
         file,
         build_arg,
+        target,
+        label,
+        no_cache: _,
         push,
     } = args;
     let home = Home::from_env()?;
     let file = file.unwrap_or_else(|| directory.join("Dockerfile"));
-    let arguments = build_arg.iter().map(|pair| {
-        let (name, value) = pair
-            .split_once('=')
-            .with_context(|| format!("--build-arg {pair:?} is not NAME=VALUE"))?;
-        Ok((name.to_owned(), value.to_owned()))
+    let arguments = build_arg
+        .iter()
+        .filter_map(|pair| match pair.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => Some((pair.clone(), std::env::var(pair).ok()?)),
+        });
+    let labels = label.iter().map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name.to_owned(), value.to_owned())
     });
-    let arguments = arguments.collect::<anyhow::Result<_>>()?;
-    let built = build_from(&home, &directory, &file, &tag, arguments).await?;
+    let request = BuildRequest {
+        build_args: arguments.collect(),
+        target,
+        labels: labels.collect(),
+        ..request(&directory, &file, &tag)?
+    };
+    let built = build_request(&home, request).await?;
     for remark in &built.notes {
         match remark.line {
             Some(number) => note(format_args!("{}:{number}: {}", file.display(), remark.text)),
@@ -70,22 +82,35 @@ pub(super) async fn build_from(
     tag: &str,
     build_args: BTreeMap<String, String>,
 ) -> anyhow::Result<BuiltImage> {
-    let tag = ImageRef::parse(tag)?;
-    let registry = tag
-        .is_local_registry()
-        .then(|| RegistryClient::new(tag.registry()));
-    let bases = BaseImages {
-        runtime_executable: Some(std::env::current_exe()?),
-        registry,
-    };
     let request = BuildRequest {
+        build_args,
+        ..request(directory, dockerfile, tag)?
+    };
+    build_request(home, request).await
+}
+
+fn request(directory: &Path, dockerfile: &Path, tag: &str) -> anyhow::Result<BuildRequest> {
+    Ok(BuildRequest {
         context_dir: directory.to_owned(),
         dockerfile: dockerfile.to_owned(),
-        tag,
-        build_args,
+        tag: ImageRef::parse(tag)?,
+        build_args: BTreeMap::new(),
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH")
             .ok()
             .and_then(|text| text.parse().ok()),
+        target: None,
+        labels: BTreeMap::new(),
+    })
+}
+
+async fn build_request(home: &Home, request: BuildRequest) -> anyhow::Result<BuiltImage> {
+    let registry = request
+        .tag
+        .is_local_registry()
+        .then(|| RegistryClient::new(request.tag.registry()));
+    let bases = BaseImages {
+        runtime_executable: Some(std::env::current_exe()?),
+        registry,
     };
     Ok(build(&request, &bases, &Layout::open(&home.images())?).await?)
 }

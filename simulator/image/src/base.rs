@@ -165,6 +165,7 @@ fn config(layer: &Digest) -> ImageConfig {
         working_dir: "/app".to_owned(),
         labels: labels.map(text).into(),
         stop_signal: String::new(),
+        healthcheck: None,
     };
     config.rootfs.diff_ids.push(layer.clone());
     config.history.push(History {

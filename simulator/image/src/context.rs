@@ -12,10 +12,9 @@ use crate::ignore::Ignore;
 /// One thing in the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    Directory,
-    File {
-        executable: bool,
-    },
+    Directory(u32),
+    /// With its mode.
+    File(u32),
     Symlink(PathBuf),
     /// A socket, pipe or device.
     Other,
@@ -27,7 +26,13 @@ pub(crate) struct Context {
     root: PathBuf,
     items: BTreeMap<String, Item>,
     ignore: Ignore,
+    /// True where modes are kept as they are: those of an image are somebody's choice. Those of
+    /// a directory differ between machines (umask, Windows); what matters is who may run a file.
+    exact: bool,
 }
+
+/// Mode of a directory that nobody said anything about.
+pub(crate) const DIRECTORY_MODE: u32 = 0o755;
 
 /// Why a source means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +48,20 @@ pub(crate) enum NoSource {
 impl Context {
     /// Reads a directory. The names in it have to be Unicode, as names in images are.
     pub(crate) fn read(root: &Path, ignore: Ignore) -> io::Result<Self> {
+        Self::new(root, ignore, false)
+    }
+
+    /// Reads an unpacked image.
+    pub(crate) fn of_image(root: &Path) -> io::Result<Self> {
+        Self::new(root, Ignore::default(), true)
+    }
+
+    fn new(root: &Path, ignore: Ignore, exact: bool) -> io::Result<Self> {
         let mut context = Self {
             root: root.to_owned(),
             items: BTreeMap::new(),
             ignore,
+            exact,
         };
         context.read_directory("")?;
         Ok(context)
@@ -68,9 +83,9 @@ impl Context {
             } else {
                 format!("{relative}/{name}")
             };
-            let item = item(&entry).map_err(named)?;
+            let item = item(&entry, self.exact).map_err(named)?;
             let excluded = self.ignore.excludes(&path);
-            let is_directory = item == Item::Directory;
+            let is_directory = matches!(item, Item::Directory(_));
             if !excluded {
                 self.items.insert(path.clone(), item);
             }
@@ -88,10 +103,11 @@ impl Context {
 
     /// The item with this path; the empty path is the directory itself.
     pub(crate) fn item(&self, path: &str) -> Option<Item> {
-        if path.is_empty() || self.below(path).next().is_some() {
-            return Some(Item::Directory);
+        let found = self.items.get(path).cloned();
+        if found.is_none() && (path.is_empty() || self.below(path).next().is_some()) {
+            return Some(Item::Directory(DIRECTORY_MODE));
         }
-        self.items.get(path).cloned()
+        found
     }
 
     /// Everything below a directory, by path relative to it.
@@ -139,14 +155,17 @@ impl Context {
     }
 }
 
-fn item(entry: &fs::DirEntry) -> io::Result<Item> {
+fn item(entry: &fs::DirEntry, exact: bool) -> io::Result<Item> {
     let metadata = entry.metadata()?;
+    let mode = metadata.permissions().mode() & 0o7777;
     Ok(if metadata.is_dir() {
-        Item::Directory
+        Item::Directory(if exact { mode } else { DIRECTORY_MODE })
     } else if metadata.is_file() {
-        Item::File {
-            executable: metadata.permissions().mode() & 0o111 != 0,
-        }
+        Item::File(match (exact, mode & 0o111) {
+            (true, _) => mode,
+            (false, 0) => 0o644,
+            (false, _) => 0o755,
+        })
     } else if metadata.is_symlink() {
         Item::Symlink(fs::read_link(entry.path())?)
     } else {

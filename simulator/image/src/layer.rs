@@ -30,6 +30,18 @@ impl Packing {
     }
 }
 
+/// True for a file that `ADD` unpacks: a tar archive, as it is or packed with gzip. Its content
+/// tells, not its name.
+pub(crate) fn is_archive(path: &std::path::Path) -> bool {
+    let magic = || -> Option<bool> {
+        let file = std::fs::File::open(path).ok()?;
+        let mut head = [0; 262];
+        decompressed(file).ok()?.read_exact(&mut head).ok()?;
+        Some(&head[257..] == b"ustar")
+    };
+    path.is_file() && magic().unwrap_or(false)
+}
+
 /// Decompresses a layer.
 pub(crate) fn decompressed<'a>(blob: impl Read + 'a) -> Result<Box<dyn Read + 'a>, LayerError> {
     let mut blob = BufReader::with_capacity(READ_BUFFER, blob);

@@ -169,6 +169,42 @@ pub struct RunConfig {
         deserialize_with = "or_default"
     )]
     pub stop_signal: String,
+    /// How Docker would find out whether the program is well; clusters have probes instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// Docker's own addition to [`RunConfig`]. Times are in nanoseconds; 0 stands for Docker's own.
+/// <https://github.com/moby/docker-image-spec/blob/main/spec.md>
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `CMD` and words, `CMD-SHELL` and a line, or `NONE`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
+    pub test: Vec<String>,
+    /// Time between two checks.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub interval: u64,
+    /// Longest time of a check.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout: u64,
+    /// Time to start in, in which failures do not count.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_period: u64,
+    /// Time between two checks while it starts.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_interval: u64,
+    /// Failures in a row that make it unhealthy.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A value that says nothing beyond being there, written `{}`.

@@ -1,4 +1,4 @@
-//! Tar archives that come out the same on every run: no times, no owners, two modes.
+//! Tar archives that come out the same on every run: no times, one owner for a layer, two modes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,9 +24,24 @@ pub(crate) enum Entry {
 /// the archive, and puts directories before what is in them.
 pub(crate) type Entries = BTreeMap<String, Entry>;
 
-/// Writes a layer.
+/// Whose files are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Writes a layer of root's files.
 pub(crate) fn write(entries: &Entries, out: impl Write) -> io::Result<()> {
-    let mut writer = Writer::new(out);
+    write_owned(entries, Owner::default(), out)
+}
+
+/// Writes a layer of somebody's files.
+pub(crate) fn write_owned(entries: &Entries, owner: Owner, out: impl Write) -> io::Result<()> {
+    let mut writer = Writer {
+        owner,
+        ..Writer::new(out)
+    };
     for (path, entry) in entries {
         match entry {
             Entry::Directory(mode) => writer.directory(path, *mode)?,
@@ -39,16 +54,22 @@ pub(crate) fn write(entries: &Entries, out: impl Write) -> io::Result<()> {
 }
 
 /// A tar archive in the making.
-pub(crate) struct Writer<W: Write>(Builder<W>);
+pub(crate) struct Writer<W: Write> {
+    builder: Builder<W>,
+    owner: Owner,
+}
 
 impl<W: Write> Writer<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self(Builder::new(out))
+        Self {
+            builder: Builder::new(out),
+            owner: Owner::default(),
+        }
     }
 
     pub(crate) fn directory(&mut self, path: &str, mode: u32) -> io::Result<()> {
-        let mut header = header(EntryType::Directory, mode, 0);
-        self.0
+        let mut header = header(EntryType::Directory, mode, 0, self.owner);
+        self.builder
             .append_data(&mut header, format!("{path}/"), io::empty())
     }
 
@@ -58,30 +79,30 @@ impl<W: Write> Writer<W> {
         };
         let file = File::open(source).map_err(named)?;
         let length = file.metadata().map_err(named)?.len();
-        let mut header = header(EntryType::Regular, mode, length);
+        let mut header = header(EntryType::Regular, mode, length, self.owner);
         // A file that shrinks or grows meanwhile must not break the archive's structure.
         let mut content = Exactly {
             file: file.take(length),
             missing: length,
         };
-        self.0
+        self.builder
             .append_data(&mut header, path, &mut content)
             .map_err(named)
     }
 
     pub(crate) fn content(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
-        let mut header = header(EntryType::Regular, 0o644, content.len() as u64);
-        self.0.append_data(&mut header, path, content)
+        let mut header = header(EntryType::Regular, 0o644, content.len() as u64, self.owner);
+        self.builder.append_data(&mut header, path, content)
     }
 
     pub(crate) fn symlink(&mut self, path: &str, target: &Path) -> io::Result<()> {
-        let mut header = header(EntryType::Symlink, 0o777, 0);
-        self.0.append_link(&mut header, path, target)
+        let mut header = header(EntryType::Symlink, 0o777, 0, self.owner);
+        self.builder.append_link(&mut header, path, target)
     }
 
     /// Writes the archive's end and gives the writer back.
     pub(crate) fn finish(self) -> io::Result<W> {
-        self.0.into_inner()
+        self.builder.into_inner()
     }
 }
 
@@ -105,13 +126,13 @@ impl Read for Exactly {
     }
 }
 
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+fn header(kind: EntryType, mode: u32, size: u64, owner: Owner) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
     header.set_size(size);
     header.set_mtime(0);
-    header.set_uid(0);
-    header.set_gid(0);
+    header.set_uid(owner.uid.into());
+    header.set_gid(owner.gid.into());
     header
 }

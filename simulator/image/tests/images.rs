@@ -1,6 +1,7 @@
 //! Images from a Dockerfile through a registry into a directory.
 #![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+mod stages;
 mod support;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ fn request(context: &Path, tag: &str) -> BuildRequest {
         tag: ImageRef::parse(tag).unwrap(),
         build_args: BTreeMap::new(),
         source_date_epoch: None,
+        target: None,
+        labels: BTreeMap::new(),
     }
 }
 
@@ -100,7 +103,8 @@ async fn an_app_on_the_built_in_base_is_built_pushed_and_unpacked() {
     assert_eq!(image.config.entrypoint, ["/devops-lab", "app"]);
     assert_eq!(image.config.cmd, ["/app/app.js"]);
     assert_eq!(image.config.working_dir, "/app");
-    assert_eq!(image.config.env, [("PORT".to_owned(), "8080".to_owned())]);
+    let names: Vec<_> = image.config.env.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["PORT", "PATH"]);
     assert_eq!(image.config.user, "10001");
     assert_eq!(image.config.exposed_ports, ["8080/tcp"]);
     assert_eq!(image.config.stop_signal, "SIGTERM");
@@ -252,7 +256,7 @@ async fn instructions_become_the_images_configuration() {
         .map(|note| (note.line, &*note.text))
         .collect();
     assert_eq!(notes[0].0, Some(14));
-    assert!(notes[0].1.contains("HEALTHCHECK is ignored"), "{notes:?}");
+    assert!(notes[0].1.contains("HEALTHCHECK is recorded"), "{notes:?}");
     assert!(notes[1].1.contains("UNUSED"), "{notes:?}");
 
     let run = site
@@ -262,7 +266,15 @@ async fn instructions_become_the_images_configuration() {
         .unwrap()
         .config;
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(run.env, [pair("NAME", "web"), pair("FULL", "web-2")]);
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(
+        run.env,
+        [
+            pair("PATH", path),
+            pair("NAME", "web"),
+            pair("FULL", "web-2")
+        ]
+    );
     assert_eq!(run.labels, [pair("team", "a b"), pair("version", "2")]);
     assert_eq!(run.exposed_ports, ["53/udp", "80/tcp"]);
     assert_eq!(run.user, "1000:1000");
@@ -387,7 +399,9 @@ async fn an_image_from_the_registry_can_be_a_base() {
         .await
         .unwrap();
     assert_eq!(files(&image.rootfs), ["bin/a", "bin/b"]);
-    assert_eq!(image.config.env[1], ("B".to_owned(), "12".to_owned()));
+    let names: Vec<_> = image.config.env.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["PATH", "A", "B"]);
+    assert_eq!(image.config.env[2].1, "12");
 }
 
 // The registry client.

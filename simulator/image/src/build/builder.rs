@@ -3,21 +3,26 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{BuildError, BuildRequest, BuiltImage, Note, Variables, locate};
+use super::stages::{Made, Source, Sources};
+use super::{BuildError, BuildRequest, Note, Variables, locate, owner};
 use crate::context::Context;
 use crate::dockerfile::{Instruction, Invocation, Problem, Step};
 use crate::ignore::Ignore;
-use crate::layout::{Layout, LocalImage};
+use crate::layer;
+use crate::layout::Layout;
 use crate::spec::{self, Descriptor, Empty, History, ImageConfig};
-use crate::tarball::{self, Entries, Entry};
+use crate::tarball::{self, Entries, Entry, Owner};
 use crate::tree::{self, Tree};
-use crate::{layer, store};
 
-/// A build after its `FROM`.
+/// Where programs are looked for in an image that does not say it, as Docker has it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A stage after its `FROM`.
 pub(super) struct Builder<'a> {
     pub(super) request: &'a BuildRequest,
-    out: &'a Layout,
+    pub(super) out: &'a Layout,
     pub(super) context: Context,
+    pub(super) sources: &'a Sources,
     variables: Variables,
     pub(super) config: ImageConfig,
     layers: Vec<Descriptor>,
@@ -31,7 +36,8 @@ impl<'a> Builder<'a> {
     pub(super) fn new(
         request: &'a BuildRequest,
         out: &'a Layout,
-        base: Option<LocalImage>,
+        base: Option<Made>,
+        sources: &'a Sources,
         variables: Variables,
     ) -> Result<Self, BuildError> {
         let ignore = read_ignore(request)?;
@@ -47,6 +53,7 @@ impl<'a> Builder<'a> {
             request,
             out,
             context,
+            sources,
             variables,
             config: ImageConfig::scratch(),
             layers: Vec::new(),
@@ -59,12 +66,15 @@ impl<'a> Builder<'a> {
         if let Some(base) = base {
             builder.start_from(base)?;
         }
+        if !builder.variables.env.contains_key("PATH") {
+            builder.set_env("PATH", PATH);
+        }
         builder.config.created = Some(builder.created.clone());
         Ok(builder)
     }
 
-    fn start_from(&mut self, base: LocalImage) -> Result<(), BuildError> {
-        for descriptor in &base.manifest.layers {
+    fn start_from(&mut self, base: Made) -> Result<(), BuildError> {
+        for descriptor in &base.layers {
             let path = self.out.blob_path(&descriptor.digest);
             let file = std::fs::File::open(&path);
             let file = file.map_err(|source| BuildError::Read { path, source })?;
@@ -76,11 +86,16 @@ impl<'a> Builder<'a> {
             self.variables.env.insert(name.to_owned(), value.to_owned());
         }
         self.config = base.config;
-        self.layers = base.manifest.layers;
+        self.layers = base.layers;
         Ok(())
     }
 
-    pub(super) fn run(mut self, steps: &[Step]) -> Result<BuiltImage, BuildError> {
+    /// Carries the steps out; what came of them, what their author should know, and what is known
+    /// of variables for the next stage.
+    pub(super) fn run(
+        mut self,
+        steps: &[Step],
+    ) -> Result<(Made, Vec<Note>, Variables), BuildError> {
         for step in steps {
             let made = self.apply(step)?;
             self.config.history.push(History {
@@ -89,11 +104,11 @@ impl<'a> Builder<'a> {
                 empty_layer: !made,
             });
         }
-        let unused: Vec<String> = self.variables.unused().cloned().collect();
-        for name in unused {
-            self.note(None, format!("no ARG declares the build argument {name}"));
-        }
-        self.finish()
+        let made = Made {
+            config: self.config,
+            layers: self.layers,
+        };
+        Ok((made, self.notes, self.variables))
     }
 
     /// Carries an instruction out; true where it made a layer.
@@ -103,15 +118,26 @@ impl<'a> Builder<'a> {
             Instruction::Copy {
                 sources,
                 destination,
+                from,
+                owner,
                 mode,
+                unpack,
                 verbatim,
             } => {
                 let words = sources.iter().chain([destination]);
-                let expanded: Result<Vec<String>, Problem> = words
+                let words: Result<Vec<String>, Problem> = words
                     .map(|word| self.expand_unless(word, *verbatim))
                     .collect();
-                let entries = expanded.and_then(|words| self.copied(&words, *mode));
-                self.add_layer(&entries.map_err(located)?)?;
+                let words = words.map_err(&located)?;
+                let owner = self.owner(owner.as_deref()).map_err(&located)?;
+                // They have to stay until the layer is written.
+                let mut archives = Vec::new();
+                if *unpack {
+                    archives = self.archives(&words)?;
+                }
+                let from = from.as_deref().and_then(|from| self.sources.get(from));
+                let entries = self.copied(&words, from, &archives, *mode);
+                self.add_layer(&entries.map_err(located)?, owner)?;
                 Ok(true)
             }
             Instruction::Workdir(path) => {
@@ -159,10 +185,10 @@ impl<'a> Builder<'a> {
                     self.config.config.cmd.clear();
                 }
             }
-            Instruction::Healthcheck => {
-                let text =
-                    "HEALTHCHECK is ignored; in a cluster, probes are in the pod's specification";
+            Instruction::Healthcheck(check) => {
+                let text = "HEALTHCHECK is recorded for Docker; in a cluster, probes are in the pod's specification";
                 self.note(Some(line), text.to_owned());
+                self.config.config.healthcheck = Some(check.clone());
             }
             // Handled before: they need more than the configuration, or stand before the rest.
             Instruction::From { .. } | Instruction::Copy { .. } | Instruction::Workdir(_) => {}
@@ -220,14 +246,37 @@ impl<'a> Builder<'a> {
         let place = self.tree.resolve(&path);
         self.add_parents(&mut entries, &place);
         entries.insert(place, Entry::Directory(0o755));
-        self.add_layer(&entries)?;
+        self.add_layer(&entries, Owner::default())?;
         Ok(true)
     }
 
-    fn add_layer(&mut self, entries: &Entries) -> Result<(), BuildError> {
-        let written = self
-            .out
-            .write_blob(spec::LAYER_TAR, |writer| tarball::write(entries, writer));
+    /// Who the files of a `COPY` belong to.
+    fn owner(&self, text: Option<&str>) -> Result<Owner, Problem> {
+        let Some(text) = text else {
+            return Ok(Owner::default());
+        };
+        let text = self.variables.expand(text)?;
+        owner::owner(&text, &self.layers, self.out)
+    }
+
+    /// The archives among the sources of an `ADD`, unpacked.
+    fn archives(&self, words: &[String]) -> Result<Vec<(String, Source)>, BuildError> {
+        let mut found = Vec::new();
+        for word in words.iter().take(words.len().saturating_sub(1)) {
+            for item in self.context.select(word).unwrap_or_default() {
+                let path = self.context.path(&item);
+                if layer::is_archive(&path) {
+                    found.push((item, Source::of_archive(&path, self.out)?));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn add_layer(&mut self, entries: &Entries, owner: Owner) -> Result<(), BuildError> {
+        let written = self.out.write_blob(spec::LAYER_TAR, |writer| {
+            tarball::write_owned(entries, owner, writer)
+        });
         let descriptor = written.map_err(BuildError::Store)?;
         self.tree.add_entries(entries);
         // Of a plain archive, the stored bytes are the content.
@@ -240,21 +289,8 @@ impl<'a> Builder<'a> {
     fn note(&mut self, line: Option<usize>, text: String) {
         self.notes.push(Note { line, text });
     }
-
-    fn finish(self) -> Result<BuiltImage, BuildError> {
-        let name = self.request.tag.clone();
-        let stored = store::store_image(self.out, &name, &self.config, self.layers);
-        let (descriptor, manifest) = stored.map_err(BuildError::Store)?;
-        let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
-        Ok(BuiltImage {
-            name,
-            digest: descriptor.digest,
-            size_bytes: manifest.config.size + layers,
-            config_digest: manifest.config.digest,
-            notes: self.notes,
-        })
-    }
 }
+
 fn exposed_port(text: &str) -> Result<String, Problem> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let valid = port.parse::<u16>().is_ok_and(|port| port > 0)

@@ -1,4 +1,5 @@
-//! Builds an image from a Dockerfile without Docker: for images that only put files on a base.
+//! Builds an image from a Dockerfile without Docker: for images that only put files on a
+//! base, in one stage or in several.
 //!
 //! Same input, same digest: files have no times and no owners, maps are sorted, and the moment
 //! of creation is the epoch unless `SOURCE_DATE_EPOCH` says another.
@@ -9,6 +10,8 @@
 
 mod builder;
 mod copy;
+mod owner;
+mod stages;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -16,14 +19,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::builder::Builder;
+use self::stages::{Made, Source, Sources, Stage};
 use self::variables::Variables;
 use crate::base::{self, BaseError};
 use crate::client::RegistryClient;
-use crate::dockerfile::{self, Instruction, Problem, Step};
+use crate::dockerfile::{self, Instruction, Problem};
 use crate::layout::{Layout, LayoutError, LocalImage};
 use crate::pull::{self, PullError};
 use crate::rootfs::LayerError;
-use crate::{Digest, ImageRef, InvalidReference, on_blocking_thread};
+use crate::spec::History;
+use crate::{Digest, ImageRef, InvalidReference, on_blocking_thread, store};
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -38,6 +43,10 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// Moment of creation in seconds since the epoch, instead of the epoch itself.
     pub source_date_epoch: Option<i64>,
+    /// The stage to build, by name or number, instead of the last one.
+    pub target: Option<String>,
+    /// Labels beside those of the Dockerfile.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Where the images after `FROM` come from, beside `scratch` and the local store.
@@ -94,6 +103,16 @@ pub enum BuildError {
         line: usize,
         /// What is wrong with it.
         problem: Problem,
+    },
+    /// There is no stage of this name.
+    #[error("{} has no stage {target:?}{}", file.display(), known(stages))]
+    Target {
+        /// The Dockerfile.
+        file: PathBuf,
+        /// The stage that was asked for.
+        target: String,
+        /// The stages that have names.
+        stages: Vec<String>,
     },
     /// The base image's name is wrong.
     #[error("{}:{line}: FROM names no image", file.display())]
@@ -174,29 +193,147 @@ pub async fn build(
         problem,
     })?;
     let mut variables = Variables::new(escape, request.build_args.clone());
-    let mut steps = steps.into_iter();
-    let mut base = None;
-    for step in steps.by_ref() {
-        let located = locate(&request.dockerfile, step.line);
-        match &step.instruction {
-            Instruction::Arg { variables: found } => {
-                variables.declare_global(found).map_err(located)?;
-            }
-            Instruction::From { image } => {
-                let image = variables.expand(image).map_err(located)?;
-                base = resolve_base(request, step.line, &image, bases, out).await?;
-                break;
-            }
-            _ => {}
+    let (before, stages) = stages::split(steps);
+    for step in before {
+        if let Instruction::Arg { variables: found } = &step.instruction {
+            let located = locate(&request.dockerfile, step.line);
+            variables.declare_global(found).map_err(located)?;
         }
     }
-    let steps: Vec<Step> = steps.collect();
+    let (made, mut notes, variables) = run(request, bases, out, &stages, variables).await?;
+    for name in variables.unused() {
+        notes.push(Note {
+            line: None,
+            text: format!("no ARG declares the build argument {name}"),
+        });
+    }
     let (request, out) = (request.clone(), out.clone());
-    on_blocking_thread(move || {
-        let builder = Builder::new(&request, &out, base, variables)?;
-        builder.run(&steps)
+    on_blocking_thread(move || finish(&request, &out, made, notes)).await
+}
+
+/// Builds every stage that is needed; what the wanted one made.
+async fn run(
+    request: &BuildRequest,
+    bases: &BaseImages,
+    out: &Layout,
+    stages: &[Stage],
+    mut variables: Variables,
+) -> Result<(Made, Vec<Note>, Variables), BuildError> {
+    let wanted = request.target.as_deref();
+    let target = stages::target(stages, wanted).ok_or_else(|| BuildError::Target {
+        file: request.dockerfile.clone(),
+        target: wanted.unwrap_or_default().to_owned(),
+        stages: stages
+            .iter()
+            .filter_map(|stage| stage.name.clone())
+            .collect(),
+    })?;
+    let images: Vec<String> = stages
+        .iter()
+        .map(|stage| {
+            let located = locate(&request.dockerfile, stage.line);
+            variables.expand(&stage.image).map_err(located)
+        })
+        .collect::<Result<_, _>>()?;
+    let mut made: BTreeMap<usize, Made> = BTreeMap::new();
+    let mut notes = Vec::new();
+    for current in stages::needed(stages, target, &images) {
+        let stage = &stages[current];
+        let image = &images[current];
+        let earlier = stages::earlier(stages, current, image).filter(|at| made.contains_key(at));
+        let base = match earlier {
+            Some(earlier) => made.get(&earlier).cloned(),
+            None => resolve_base(request, stage.line, image, bases, out)
+                .await?
+                .map(Made::from),
+        };
+        let sources = sources(request, bases, out, stages, current, &made).await?;
+        let (request, out) = (request.clone(), out.clone());
+        let (steps, own) = (stage.steps.clone(), variables.next_stage());
+        let (stage_made, remarks, after) = on_blocking_thread(move || {
+            let builder = Builder::new(&request, &out, base, &sources, own)?;
+            builder.run(&steps)
+        })
+        .await?;
+        made.insert(current, stage_made);
+        notes.extend(remarks);
+        variables = after.next_stage();
+    }
+    let made = made.remove(&target).expect("the wanted stage is needed");
+    Ok((made, notes, variables))
+}
+
+/// What the `COPY --from`s of a stage copy from, unpacked.
+async fn sources(
+    request: &BuildRequest,
+    bases: &BaseImages,
+    out: &Layout,
+    stages: &[Stage],
+    current: usize,
+    made: &BTreeMap<usize, Made>,
+) -> Result<Sources, BuildError> {
+    let mut sources = Sources::new();
+    for step in &stages[current].steps {
+        let Some(word) = stages::copied_from(step) else {
+            continue;
+        };
+        if sources.contains_key(word) {
+            continue;
+        }
+        let stage = stages::earlier(stages, current, word).and_then(|at| made.get(&at).cloned());
+        let from = match stage {
+            Some(stage) => Some(stage),
+            None => resolve_base(request, step.line, word, bases, out)
+                .await?
+                .map(Made::from),
+        };
+        let from = from.unwrap_or_else(Made::scratch);
+        let out = out.clone();
+        let source = on_blocking_thread(move || Source::of_image(&from, &out)).await?;
+        sources.insert(word.to_owned(), source);
+    }
+    Ok(sources)
+}
+
+/// Adds the labels of the command line and stores the image under its name.
+fn finish(
+    request: &BuildRequest,
+    out: &Layout,
+    made: Made,
+    notes: Vec<Note>,
+) -> Result<BuiltImage, BuildError> {
+    let Made { mut config, layers } = made;
+    if !request.labels.is_empty() {
+        let words = request.labels.iter();
+        let words: Vec<_> = words
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        config.history.push(History {
+            created: config.created.clone(),
+            created_by: Some(format!("LABEL {}", words.join(" "))),
+            empty_layer: true,
+        });
+        config.config.labels.extend(request.labels.clone());
+    }
+    let name = request.tag.clone();
+    let stored = store::store_image(out, &name, &config, layers);
+    let (descriptor, manifest) = stored.map_err(BuildError::Store)?;
+    let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
+    Ok(BuiltImage {
+        name,
+        digest: descriptor.digest,
+        size_bytes: manifest.config.size + layers,
+        config_digest: manifest.config.digest,
+        notes,
     })
-    .await
+}
+
+/// What could have been meant.
+fn known(stages: &[String]) -> String {
+    match stages {
+        [] => "; its stages have no names (FROM image AS name)".to_owned(),
+        names => format!("; there are: {}", names.join(", ")),
+    }
 }
 
 /// The base image in the local store; `None` for `scratch`.

@@ -7,6 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{self, Problem};
 
+/// Build arguments that need no `ARG`: they are for programs that a build runs.
+/// <https://docs.docker.com/reference/dockerfile/#predefined-args>
+const PREDEFINED: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
 /// What `$NAME` stands for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables {
@@ -28,10 +43,33 @@ pub(super) struct Variables {
 impl Variables {
     /// Variables before the first line; `given` is from the command line.
     pub(super) fn new(escape: char, given: BTreeMap<String, String>) -> Self {
+        let architecture = crate::spec::host_architecture();
+        let platform = format!("linux/{architecture}");
+        // Every build here is for the machine that it runs on.
+        let global = ["TARGET", "BUILD"].into_iter().flat_map(|whose| {
+            [
+                ("PLATFORM", platform.as_str()),
+                ("OS", "linux"),
+                ("ARCH", architecture),
+                ("VARIANT", ""),
+            ]
+            .map(|(what, value)| (format!("{whose}{what}"), value.to_owned()))
+        });
         Self {
             escape,
+            global: global.collect(),
             given,
             ..Self::default()
+        }
+    }
+
+    /// As they are at the `FROM` of the next stage.
+    pub(super) fn next_stage(&self) -> Self {
+        Self {
+            args: BTreeMap::new(),
+            env: BTreeMap::new(),
+            begun: false,
+            ..self.clone()
         }
     }
 
@@ -74,6 +112,7 @@ impl Variables {
     }
 
     pub(super) fn unused(&self) -> impl Iterator<Item = &String> {
-        self.given.keys().filter(|name| !self.used.contains(*name))
+        let known = |name: &str| self.used.contains(name) || PREDEFINED.contains(&name);
+        self.given.keys().filter(move |name| !known(name))
     }
 }

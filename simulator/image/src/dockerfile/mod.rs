@@ -5,6 +5,7 @@
 //! replaces variables (which needs to know what was set before, so the builder does it).
 //! <https://docs.docker.com/reference/dockerfile/>
 
+mod healthcheck;
 mod lines;
 mod parse;
 mod words;
@@ -89,7 +90,7 @@ pub enum Problem {
         expected: &'static str,
     },
     /// A source of `COPY` that is not in the context.
-    #[error("COPY cannot find {path:?} in {context}; paths are relative to that directory")]
+    #[error("COPY cannot find {path:?} in {context}; paths are relative to it")]
     SourceMissing {
         /// The source.
         path: String,
@@ -117,6 +118,16 @@ pub enum Problem {
     SourceKind {
         /// The source.
         path: String,
+    },
+    /// A name that the image does not know.
+    #[error(
+        "--chown: the image's {file} has no {name:?}; write the number instead, for example --chown=10001:10001"
+    )]
+    UnknownOwner {
+        /// The name.
+        name: String,
+        /// The file that lacks it.
+        file: &'static str,
     },
     /// Several sources and one target that is not a directory.
     #[error("COPY of several files needs a directory to copy to; end {destination:?} with a slash")]

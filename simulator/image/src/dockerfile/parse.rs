@@ -1,7 +1,8 @@
 //! Lines to instructions.
 
 use super::lines::{self, Line};
-use super::{Problem, split};
+use super::{Problem, healthcheck, split};
+use crate::spec::Healthcheck;
 
 /// An instruction and the number of the line it begins on (from 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +20,10 @@ pub struct Step {
 pub enum Instruction {
     /// The image to build on.
     From {
-        /// Its name.
+        /// Its name, or that of an earlier stage.
         image: String,
+        /// Name of the stage.
+        name: Option<String>,
     },
     /// A parameter of the build.
     Arg {
@@ -33,8 +36,14 @@ pub enum Instruction {
         sources: Vec<String>,
         /// Path in the image.
         destination: String,
+        /// Stage or image that has the files, from `--from`.
+        from: Option<String>,
+        /// Who they shall belong to, from `--chown`.
+        owner: Option<String>,
         /// Mode of the files, from `--chmod`.
         mode: Option<u32>,
+        /// True for `ADD`, which unpacks archives.
+        unpack: bool,
         /// True where the words are from a JSON list and have no quotes to be taken away.
         verbatim: bool,
     },
@@ -54,8 +63,8 @@ pub enum Instruction {
     Entrypoint(Invocation),
     /// The signal that asks the program to end.
     StopSignal(String),
-    /// Ignored: probes are the cluster's business.
-    Healthcheck,
+    /// How Docker would find out whether the program is well.
+    Healthcheck(Healthcheck),
 }
 
 /// How a program is called.
@@ -68,8 +77,6 @@ pub enum Invocation {
 }
 
 const DOCKER_FOR_RUN: &str = "it runs a program while building; do that work before and COPY the result, or build with docker build";
-const DOCKER_FOR_STAGES: &str =
-    "only one stage is supported; build the files before and COPY them, or build with docker build";
 const DOCKER: &str = "leave it out, or build with docker build";
 
 /// Every instruction's name, for suggestions.
@@ -124,7 +131,6 @@ fn is_from(instruction: &Instruction) -> bool {
 
 fn check_order(instruction: &Instruction, begun: bool, line: &Line) -> Result<(), Problem> {
     match instruction {
-        Instruction::From { .. } if begun => Err(needs_docker("a second FROM", DOCKER_FOR_STAGES)),
         Instruction::From { .. } | Instruction::Arg { .. } => Ok(()),
         _ if begun => Ok(()),
         _ => {
@@ -154,7 +160,7 @@ fn parse_line(line: &Line, escape: char) -> Result<Instruction, Problem> {
         "CMD" => parse_invocation("CMD", rest).map(Instruction::Cmd),
         "ENTRYPOINT" => parse_invocation("ENTRYPOINT", rest).map(Instruction::Entrypoint),
         "STOPSIGNAL" => one("STOPSIGNAL", "STOPSIGNAL SIGTERM").map(Instruction::StopSignal),
-        "HEALTHCHECK" => Ok(Instruction::Healthcheck),
+        "HEALTHCHECK" => healthcheck::parse(rest).map(Instruction::Healthcheck),
         "RUN" => Err(needs_docker("RUN", DOCKER_FOR_RUN)),
         known @ ("VOLUME" | "SHELL" | "ONBUILD" | "MAINTAINER") => Err(needs_docker(known, DOCKER)),
         _ => Err(Problem::Unknown {
@@ -196,13 +202,15 @@ fn many(
 fn parse_from(rest: &str) -> Result<Instruction, Problem> {
     let form = Problem::Form {
         instruction: "FROM",
-        form: "FROM image",
+        form: "FROM image, or FROM image AS stage",
     };
     let mut words = rest.split_whitespace().peekable();
     while let Some(flag) = words.next_if(|word| word.starts_with("--")) {
         // Naming this machine's own platform is harmless; another one could not be run here.
         let own = format!("--platform=linux/{}", crate::spec::host_architecture());
-        if flag != own {
+        let variables = ["--platform=$BUILDPLATFORM", "--platform=$TARGETPLATFORM"];
+        let plain = flag.replace(['{', '}'], "");
+        if flag != own && !variables.contains(&plain.as_str()) {
             return Err(Problem::Flag {
                 instruction: "FROM",
                 flag: flag.to_owned(),
@@ -211,9 +219,10 @@ fn parse_from(rest: &str) -> Result<Instruction, Problem> {
     }
     let image = words.next().ok_or_else(|| form.clone())?.to_owned();
     match (words.next(), words.next(), words.next()) {
-        (None, ..) => Ok(Instruction::From { image }),
-        (Some(word), Some(_), None) if word.eq_ignore_ascii_case("as") => {
-            Ok(Instruction::From { image })
+        (None, ..) => Ok(Instruction::From { image, name: None }),
+        (Some(word), Some(name), None) if word.eq_ignore_ascii_case("as") => {
+            let name = Some(name.to_owned());
+            Ok(Instruction::From { image, name })
         }
         _ => Err(form),
     }
@@ -232,12 +241,13 @@ fn parse_arg(rest: &str, escape: char) -> Result<Instruction, Problem> {
 
 fn parse_copy(instruction: &'static str, rest: &str, escape: char) -> Result<Instruction, Problem> {
     let mut rest = rest;
-    let mut mode = None;
+    let mut flags = CopyFlags::default();
     while rest.starts_with("--") {
         let (flag, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        mode = parse_copy_flag(instruction, flag)?.or(mode);
+        flags.read(instruction, flag)?;
         rest = after.trim_start();
     }
+    let CopyFlags { from, owner, mode } = flags;
     if rest.contains("<<") {
         return Err(needs_docker(
             "a here-document",
@@ -261,41 +271,62 @@ fn parse_copy(instruction: &'static str, rest: &str, escape: char) -> Result<Ins
     Ok(Instruction::Copy {
         sources: words,
         destination,
+        from,
+        owner,
         mode,
+        unpack: instruction == "ADD",
         verbatim,
     })
 }
 
-fn parse_copy_flag(instruction: &'static str, flag: &str) -> Result<Option<u32>, Problem> {
-    let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-    match name {
-        // Files belong to root in every image built here, and everyone may read them.
-        "--chown" | "--link" => Ok(None),
-        "--chmod" => match u32::from_str_radix(value, 8) {
-            Ok(mode) if mode <= 0o777 => Ok(Some(mode)),
-            Ok(_) | Err(_) => Err(Problem::Value {
-                value: value.to_owned(),
-                expected: "a mode in octal digits up to 777",
-            }),
-        },
-        "--from" => Err(needs_docker("COPY --from", DOCKER_FOR_STAGES)),
-        _ => Err(Problem::Flag {
-            instruction,
-            flag: name.to_owned(),
-        }),
+/// What stands before the words of a `COPY`.
+#[derive(Debug, Default)]
+struct CopyFlags {
+    from: Option<String>,
+    owner: Option<String>,
+    mode: Option<u32>,
+}
+
+impl CopyFlags {
+    fn read(&mut self, instruction: &'static str, flag: &str) -> Result<(), Problem> {
+        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+        match name {
+            // Layers stand beside each other here anyway.
+            "--link" => {}
+            "--chown" if !value.is_empty() => self.owner = Some(value.to_owned()),
+            "--from" if instruction == "COPY" && !value.is_empty() => {
+                self.from = Some(value.to_owned());
+            }
+            "--chmod" => match u32::from_str_radix(value, 8) {
+                Ok(mode) if mode <= 0o777 => self.mode = Some(mode),
+                Ok(_) | Err(_) => {
+                    return Err(Problem::Value {
+                        value: value.to_owned(),
+                        expected: "a mode in octal digits up to 777",
+                    });
+                }
+            },
+            _ => {
+                return Err(Problem::Flag {
+                    instruction,
+                    flag: name.to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
 /// `ADD` does more than `COPY` with some sources, which is not done here.
 fn check_add(source: &str) -> Result<(), Problem> {
-    const ARCHIVES: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"];
+    const PACKED: [&str; 5] = [".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst"];
     if source.contains("://") || source.starts_with("git@") {
         let advice = "download the file before and COPY it";
         return Err(needs_docker("ADD from an address", advice));
     }
-    if ARCHIVES.iter().any(|suffix| source.ends_with(suffix)) {
-        let advice = "unpack the archive before and COPY its files, or COPY it as it is";
-        return Err(needs_docker("ADD of an archive", advice));
+    if PACKED.iter().any(|suffix| source.ends_with(suffix)) {
+        let advice = "pack it as .tar or .tar.gz, or COPY it as it is";
+        return Err(needs_docker("ADD of an archive packed this way", advice));
     }
     Ok(())
 }
@@ -397,17 +428,43 @@ mod tests {
         let copy = |sources: &[&str], destination: &str, mode, verbatim| Instruction::Copy {
             sources: strings(sources),
             destination: destination.to_owned(),
+            from: None,
+            owner: None,
             mode,
+            unpack: false,
             verbatim,
         };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         case("COPY a b /c/", &copy(&["a", "b"], "/c/", None, false));
         case(
-            "copy --chown=1:1 --chmod=755 a /b",
+            "copy --link --chmod=755 a /b",
             &copy(&["a"], "/b", Some(0o755), false),
         );
+        case(
+            "COPY --from=build --chown=app:1 /out /b",
+            &Instruction::Copy {
+                sources: strings(&["/out"]),
+                destination: "/b".to_owned(),
+                from: Some("build".to_owned()),
+                owner: Some("app:1".to_owned()),
+                mode: None,
+                unpack: false,
+                verbatim: false,
+            },
+        );
         case(r#"COPY ["a b", "/c"]"#, &copy(&["a b"], "/c", None, true));
-        case("ADD a /b", &copy(&["a"], "/b", None, false));
+        case(
+            "ADD a.tar.gz /b",
+            &Instruction::Copy {
+                sources: strings(&["a.tar.gz"]),
+                destination: "/b".to_owned(),
+                from: None,
+                owner: None,
+                mode: None,
+                unpack: true,
+                verbatim: false,
+            },
+        );
         case("WORKDIR /a b", &Instruction::Workdir("/a b".to_owned()));
         case(
             "ENV A=1 B=\"x y\"",
@@ -435,7 +492,13 @@ mod tests {
             "STOPSIGNAL SIGINT",
             &Instruction::StopSignal("SIGINT".to_owned()),
         );
-        case("HEALTHCHECK CMD curl x", &Instruction::Healthcheck);
+        case(
+            "HEALTHCHECK CMD curl x",
+            &Instruction::Healthcheck(Healthcheck {
+                test: strings(&["CMD-SHELL", "curl x"]),
+                ..Healthcheck::default()
+            }),
+        );
         case(
             "ARG A B=1",
             &Instruction::Arg {
@@ -451,14 +514,15 @@ mod tests {
     fn what_needs_docker_is_refused_by_name_and_line() {
         refused("FROM a\n\nRUN npm install", 3, "RUN needs Docker: ");
         refused("FROM a\nVOLUME /x", 2, "VOLUME needs Docker");
-        refused("FROM a AS b\nFROM c", 2, "a second FROM needs Docker");
-        refused("FROM a\nCOPY --from=b /x /y", 2, "COPY --from needs Docker");
+        refused("FROM a\nONBUILD COPY a b", 2, "ONBUILD needs Docker");
+        refused("FROM a AS b\nFROM c\nRUN x", 3, "RUN needs Docker");
         refused(
             "FROM a\nADD https://example.com/x /x",
             2,
             "download the file",
         );
-        refused("FROM a\nADD x.tar.gz /x", 2, "unpack the archive");
+        refused("FROM a\nADD x.tar.xz /x", 2, "pack it as .tar");
+        refused("FROM a\nADD --from=x a /x", 2, "--from");
         refused("FROM a\nCOPY <<EOF /x\nhello\nEOF", 2, "here-document");
     }
 
