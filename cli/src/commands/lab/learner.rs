@@ -12,7 +12,7 @@ use lab_cluster::status;
 
 use crate::cli::{ClusterArgs, LabArgs, LabsArgs, LanguageArgs};
 use crate::labs;
-use crate::markdown;
+use crate::markdown::{self, Look};
 use crate::output::{line, note, strong};
 
 /// Names the cluster where `--name` does not, as in `cli`.
@@ -236,7 +236,10 @@ pub(crate) fn find<'a>(
 
 /// Prints Markdown with the cluster's addresses in it.
 pub(crate) fn set(learner: &Learner, text: &str) {
-    line(markdown::render(&learner.fill(text), markdown::width()));
+    line(markdown::render(
+        &learner.fill(text),
+        Look::here(learner.language),
+    ));
 }
 
 #[cfg(test)]
