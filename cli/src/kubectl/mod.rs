@@ -20,6 +20,7 @@ mod get;
 mod jsonpath;
 mod logs;
 mod manifest;
+mod meta;
 mod node;
 mod print;
 mod rollout;
@@ -169,14 +170,14 @@ const COMMANDS: &[CommandDef] = &[
     command!(
         "label",
         "Set and remove labels",
-        [select::FLAGS, change::META_FLAGS],
-        change::label
+        [select::FLAGS, meta::FLAGS],
+        meta::label
     ),
     command!(
         "annotate",
         "Set and remove annotations",
-        [select::FLAGS, change::META_FLAGS],
-        change::annotate
+        [select::FLAGS, meta::FLAGS],
+        meta::annotate
     ),
     command!(
         "wait",

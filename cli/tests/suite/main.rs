@@ -22,6 +22,7 @@ mod durability;
 mod faults;
 mod image_update;
 mod journey;
+mod kubectl;
 mod labs;
 mod metrics;
 mod offline;
