@@ -100,7 +100,7 @@ fn judge(with: &With, rules: &[Value], fired: &[Series], since: Option<Timestamp
         },
         since: last,
     };
-    Outcome::of(evidence, find(with, state, present, last))
+    Outcome::of(evidence, find(with, state, &present, last))
 }
 
 /// What is known of an alert.
@@ -138,7 +138,7 @@ impl AlertOf {
 fn find(
     with: &With,
     state: Option<String>,
-    present: Vec<String>,
+    present: &[String],
     last: Option<Timestamp>,
 ) -> Result<(), Diagnosis> {
     let Some(found) = state else {

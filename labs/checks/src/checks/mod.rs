@@ -215,7 +215,8 @@ where
     W: DeserializeOwned + Consistent,
     F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
 {
-    match read::<W>(&input.with).and_then(|with| with.consistent().map(|()| with)) {
+    let CheckInput { with, .. } = input;
+    match read::<W>(&with).and_then(|with| with.consistent().map(|()| with)) {
         Ok(with) => check(context, with).boxed(),
         Err(problem) => refuse(name, problem),
     }

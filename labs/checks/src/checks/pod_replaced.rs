@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Event;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,13 +16,14 @@ use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
 use crate::outcome::{Evidence, Outcome};
+use crate::subject::in_time;
 use crate::workload::{Workload, Workloads};
 
 pub(super) const DEF: CheckDef = CheckDef {
     code: "K007",
     name: "pod-replaced",
-    help: "A pod of the present version of Deployment `deployment` was deleted within the last hour (the \
-        age of events), not by scaling down, and as many pods are Ready as the Deployment asks for.",
+    help: "A pod of the present version of Deployment `deployment` was deleted since the lab began and within the \
+        last hour (the age of events), not by scaling down, and as many pods are Ready as the Deployment asks for.",
     schema: schema::<With>,
     accepts: accepts::<With>,
     run: |context, with| start(DEF.name, run, context, with),
@@ -35,10 +37,10 @@ struct With {
 
 async fn run(context: CheckContext, with: With) -> Result<Outcome, Diagnosis> {
     let seen = Workloads::read(&context).await?;
-    Ok(judge(&with, &context.namespace, &seen))
+    Ok(judge(&with, &context.namespace, &seen, context.desk.since))
 }
 
-fn judge(with: &With, namespace: &str, seen: &Workloads) -> Outcome {
+fn judge(with: &With, namespace: &str, seen: &Workloads, since: Option<Timestamp>) -> Outcome {
     let deployment = with.deployment.clone();
     let expected = Fact::ReplacedWanted {
         deployment: deployment.clone(),
@@ -60,8 +62,19 @@ fn judge(with: &With, namespace: &str, seen: &Workloads) -> Outcome {
             };
         }
     };
-    let lost = lost(&workload);
     let ready = workload.ready_pods().len();
+    // Whoever was replaced before the lab began has left no pod that is younger than it, and no
+    // gap.
+    let own = workload.pods();
+    let is_new = |pod: &&Pod| {
+        let made = pod.creation_timestamp();
+        made.is_none_or(|made| in_time(made.0, since))
+    };
+    let lost = if own.iter().any(is_new) || own.len() < wanted(&workload) {
+        lost(&workload)
+    } else {
+        BTreeMap::new()
+    };
     let evidence = Evidence {
         expected,
         observed: Fact::Replaced {
@@ -77,12 +90,16 @@ fn judge(with: &With, namespace: &str, seen: &Workloads) -> Outcome {
             Some(pod) => Diagnosis::PodEnding { pod },
             None => Diagnosis::NoPodLost { deployment },
         })
-    } else if usize::try_from(workload.wanted()).is_ok_and(|wanted| ready < wanted) {
+    } else if ready < wanted(&workload) {
         Err(Diagnosis::NotReplaced { deployment })
     } else {
         Ok(())
     };
     Outcome::of(evidence, found)
+}
+
+fn wanted(workload: &Workload<'_>) -> usize {
+    usize::try_from(workload.wanted()).unwrap_or_default()
 }
 
 /// Pods of the present ReplicaSet that are gone, each with the event that tells of it last.
@@ -175,6 +192,7 @@ mod tests {
             },
             "default",
             &world.workloads(),
+            None,
         )
     }
 
@@ -254,6 +272,27 @@ mod tests {
                 "Deleted pod: hello-5-3",
             );
         });
+    }
+
+    #[test]
+    fn a_pod_that_was_replaced_before_the_lab_began_does_not_count() {
+        let outcome = |since: &str, made: &str| {
+            let mut world = World::new();
+            world.event("Killing", "Pod", "hello-5-gone", "Stopping container hello");
+            for pod in &mut world.pods {
+                pod["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            world.pods[2]["metadata"]["creationTimestamp"] = json!(made);
+            let with = With {
+                deployment: "hello".into(),
+            };
+            let since = since.parse().unwrap();
+            let outcome = judge(&with, "default", &world.workloads(), Some(since));
+            outcome.diagnosis().map(Diagnosis::id)
+        };
+        let began = "2026-01-01T02:00:00.5Z";
+        assert_eq!(outcome(began, "2026-01-01T02:00:00Z"), None);
+        assert_eq!(outcome(began, "2026-01-01T01:00:00Z"), Some("no-pod-lost"));
     }
 
     #[test]
