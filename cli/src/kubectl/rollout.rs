@@ -382,7 +382,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn case(status: Value, expected: &str, done: bool) {
+    fn case(status: &Value, expected: &str, done: bool) {
         let object = json!({"metadata": {"name": "x", "generation": 2}, "spec": {"replicas": 3}, "status": status});
         assert_eq!(progress(&object).unwrap(), (expected.to_owned(), done));
     }
@@ -390,27 +390,27 @@ mod tests {
     #[test]
     fn a_rollout_is_told_step_by_step() {
         case(
-            json!({"observedGeneration": 1}),
+            &json!({"observedGeneration": 1}),
             "Waiting for deployment spec update to be observed...",
             false,
         );
         case(
-            json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1}),
+            &json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 1}),
             "Waiting for deployment \"x\" rollout to finish: 1 out of 3 new replicas have been updated...",
             false,
         );
         case(
-            json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3}),
+            &json!({"observedGeneration": 2, "replicas": 4, "updatedReplicas": 3}),
             "Waiting for deployment \"x\" rollout to finish: 1 old replicas are pending termination...",
             false,
         );
         case(
-            json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}),
+            &json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 2}),
             "Waiting for deployment \"x\" rollout to finish: 2 of 3 updated replicas are available...",
             false,
         );
         case(
-            json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}),
+            &json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}),
             "deployment \"x\" successfully rolled out",
             true,
         );

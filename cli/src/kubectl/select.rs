@@ -61,7 +61,7 @@ pub(super) fn wanted(words: &[String], discovery: &Discovery) -> Result<Vec<Want
                 Some((kind, name)) if !kind.is_empty() && !name.is_empty() && !name.contains('/') => {
                     Ok(Wanted::One(discovery.resolve(kind)?.clone(), name.to_owned()))
                 }
-                Some(_) => Err(said(format!("arguments in resource/name form must have a single resource and name"))),
+                Some(_) => Err(said("arguments in resource/name form must have a single resource and name")),
                 None => Err(said("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'")),
             })
             .collect();

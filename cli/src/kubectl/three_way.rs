@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(got, expected);
     }
 
-    fn pod(containers: Value) -> Value {
+    fn pod(containers: &Value) -> Value {
         json!({"template": {"spec": {"containers": containers}}})
     }
 
@@ -266,8 +266,8 @@ mod tests {
     #[test]
     fn containers_are_told_apart_by_their_names() {
         case(
-            pod(json!([{"name": "a", "image": "1", "args": ["x"]}, {"name": "gone"}])),
-            pod(json!([{"name": "new", "image": "n"}, {"name": "a", "image": "2"}])),
+            pod(&json!([{"name": "a", "image": "1", "args": ["x"]}, {"name": "gone"}])),
+            pod(&json!([{"name": "new", "image": "n"}, {"name": "a", "image": "2"}])),
             pod(
                 json!([{"name": "a", "image": "1", "args": ["x"], "tty": true}, {"name": "gone"}, {"name": "injected"}]),
             ),
@@ -280,9 +280,9 @@ mod tests {
     #[test]
     fn another_order_alone_is_sent() {
         case(
-            pod(json!([])),
-            pod(json!([{"name": "b"}, {"name": "a"}])),
-            pod(json!([{"name": "a"}, {"name": "x"}, {"name": "b"}])),
+            pod(&json!([])),
+            pod(&json!([{"name": "b"}, {"name": "a"}])),
+            pod(&json!([{"name": "a"}, {"name": "x"}, {"name": "b"}])),
             json!({"template": {"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]}}}),
         );
     }
