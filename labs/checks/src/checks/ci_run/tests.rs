@@ -156,11 +156,15 @@ fn another_order_and_another_failure_do_not_pass() {
     let order = json!({"conclusion": "success", "order": ["Image", "Test"]});
     case(Some("ci-order-wrong"), order, &[green()]);
     let checkout = sample("failure", &[("Checkout", "failure"), ("Test", "skipped")]);
-    case(Some("ci-step-skipped"), failure(), &[checkout.clone()]);
+    case(Some("ci-step-skipped"), failure(), &[checkout]);
     let image = sample("failure", &[("Test", "success"), ("Image", "failure")]);
     case(Some("ci-other-step-failed"), failure(), &[image]);
     let went_on = sample("failure", &[("Test", "failure"), ("Image", "success")]);
-    case(Some("ci-step-not-skipped"), failure(), &[went_on.clone()]);
+    case(
+        Some("ci-step-not-skipped"),
+        failure(),
+        std::slice::from_ref(&went_on),
+    );
     case(
         None,
         json!({"conclusion": "failure", "failedStep": "Test"}),

@@ -6,6 +6,10 @@ use crate::subject::samples::World;
 
 /// A Deployment and a Rollout that are set up well, spoiled by `change`.
 #[track_caller]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "cases are written as literals"
+)]
 fn case(expected: Option<&str>, with: Value, change: impl Fn(&mut Value)) {
     for kind in ["deployment", "rollout"] {
         let mut with = with.clone();
