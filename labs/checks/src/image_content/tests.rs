@@ -48,6 +48,8 @@ impl Site {
             dockerfile: path,
             tag: name.clone(),
             build_args: BTreeMap::new(),
+            target: None,
+            labels: BTreeMap::new(),
             source_date_epoch: None,
         };
         let bases = BaseImages {
