@@ -304,7 +304,7 @@ fn an_application_and_its_versions_must_exist() {
         "minutes: 5",
         "minutes: 5\napp: hello\nversions: [\"2.9.0\"]",
         &[
-            "01-sample/lab.yaml:8:12: application \"hello\" has no version \"2.9.0\"; it has: 2.0.0, 2.0.1",
+            "01-sample/lab.yaml:8:12: application \"hello\" has no version \"2.9.0\"; it has: 1.0.0, 2.0.0, 2.0.1",
         ],
     );
     fault(
