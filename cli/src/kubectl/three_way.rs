@@ -269,7 +269,7 @@ mod tests {
             pod(&json!([{"name": "a", "image": "1", "args": ["x"]}, {"name": "gone"}])),
             pod(&json!([{"name": "new", "image": "n"}, {"name": "a", "image": "2"}])),
             pod(
-                json!([{"name": "a", "image": "1", "args": ["x"], "tty": true}, {"name": "gone"}, {"name": "injected"}]),
+                &json!([{"name": "a", "image": "1", "args": ["x"], "tty": true}, {"name": "gone"}, {"name": "injected"}]),
             ),
             json!({"template": {"spec": {
                 "containers": [{"name": "new", "image": "n"}, {"image": "2", "args": null, "name": "a"}, {"$patch": "delete", "name": "gone"}],
