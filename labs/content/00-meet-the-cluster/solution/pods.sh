@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+devops-lab answer probe /readyz

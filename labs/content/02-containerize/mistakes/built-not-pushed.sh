@@ -1,0 +1,6 @@
+#!/bin/sh
+# Built, and left on this machine.
+set -eu
+registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
+printf 'FROM devops-lab/runtime:1\nCOPY app.js /app/\n' > sayings/Dockerfile
+devops-lab image build -t "$registry/sayings:dev" sayings

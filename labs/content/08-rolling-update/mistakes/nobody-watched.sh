@@ -1,0 +1,9 @@
+#!/bin/sh
+# An update without a single user.
+set -eu
+registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
+sed -i 's/VERSION = .*/VERSION = "1.1.0";/' shop/app.js
+devops-lab image build -t "$registry/shop:1.1.0" --push shop
+sed -i "s|image: .*|image: $registry/shop:1.1.0|" shop/k8s/deployment.yaml
+kubectl apply -f shop/k8s/deployment.yaml
+kubectl rollout status deployment/shop --timeout=60s

@@ -1,0 +1,12 @@
+#!/bin/sh
+# The traffic ends before the update does.
+set -eu
+registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
+sed -i "s/VERSION = .*/VERSION = \"1.2.0\";/" shop/app.js
+devops-lab image build -t "$registry/shop:1.2.0" --push shop
+devops-lab traffic start -X POST --rate 60 --users 20
+sleep 2
+sed "s|image: .*|image: $registry/shop:1.2.0|" shop/k8s/deployment.yaml | kubectl apply -f -
+sleep 1
+devops-lab traffic stop
+kubectl rollout status deployment/shop --timeout=60s
