@@ -1,0 +1,4 @@
+#!/bin/sh
+# Cold feet.
+set -eu
+devops-lab rollout abort hello

@@ -1,0 +1,7 @@
+#!/bin/sh
+# A tag that was never pushed.
+set -eu
+registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
+sed -i "s/VERSION = .*/VERSION = \"2.1.0\";/" hello/app.js
+devops-lab image build -t "$registry/hello:2.1.0" --push hello
+devops-lab rollout set image hello "hello=$registry/hello:2.10"
