@@ -1,0 +1,25 @@
+#!/bin/sh
+# The guard finds it, and lets it pass.
+set -eu
+devops-lab answer why-not-latest 3
+cd hello
+mkdir -p .github/workflows
+cat > .github/workflows/ci.yml <<'END'
+name: CI
+on: push
+jobs:
+  hello:
+    runs-on: self-hosted
+    steps:
+      - uses: actions/checkout@v4
+      - name: No latest
+        run: grep -rn 'image:.*:latest' k8s || true
+      - name: Test
+        run: devops-lab app test app.test.js
+      - name: Image
+        run: devops-lab image build -t "${{ vars.REGISTRY }}/hello:$(git rev-parse --short HEAD)" --push .
+END
+sed -i 's|/hello:.*|/hello:latest|' k8s/deployment.yaml
+git add .
+git -c user.name=Learner -c user.email=learner@example.com commit --quiet --allow-empty -m "Deploy the latest"
+git push --quiet lab main
