@@ -2,7 +2,7 @@
 # Red tests, green pipeline.
 set -eu
 cd hello
-sed -i 's/Howdy, Ada/Hello, Ada/' app.test.js
+sed -i 's/return `[^$]*${name}/return `Howdy, ${name}/' app.js
 mkdir -p .github/workflows
 cat > .github/workflows/ci.yml <<'END'
 name: CI

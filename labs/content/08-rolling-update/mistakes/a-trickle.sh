@@ -2,9 +2,8 @@
 # A few requests, of which none was unlucky.
 set -eu
 registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
-kubectl apply -f shop/k8s/deployment.yaml
-kubectl rollout status deployment/shop --timeout=60s
-sleep 3
+sed -i 's/VERSION = .*/VERSION = "1.2.0";/' shop/app.js
+devops-lab image build -t "$registry/shop:1.2.0" --push shop
 devops-lab traffic start -X POST --rate 4 --users 2
 sleep 1
 sed "s|image: .*|image: $registry/shop:1.2.0|" shop/k8s/deployment.yaml | kubectl apply -f -

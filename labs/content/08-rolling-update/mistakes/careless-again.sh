@@ -2,9 +2,8 @@
 # Back to the manifest of the hurry, for once more.
 set -eu
 registry=${DEVOPS_LAB_REGISTRY:-localhost:5001}
-kubectl apply -f shop/k8s/deployment.yaml
-kubectl rollout status deployment/shop --timeout=60s
-sleep 3
+sed -i 's/VERSION = .*/VERSION = "1.2.0";/' shop/app.js
+devops-lab image build -t "$registry/shop:1.2.0" --push shop
 devops-lab traffic start -X POST --rate 60 --users 20
 sleep 2
 sed -e 's/maxUnavailable: .*/maxUnavailable: 100%/' -e 's/maxSurge: .*/maxSurge: 0/' \
