@@ -163,7 +163,7 @@ fn a_lab_hands_its_files_out_once_and_in_the_learners_words() {
     lab.set("LANG", "fr_FR.UTF-8");
     let said = lab.ok(&["lab", "next"]);
     assert!(
-        said.contains("Faire connaissance avec le cluster") && said.contains("./hello"),
+        said.contains("Trois machines") && said.contains("./hello"),
         "{said}"
     );
     assert!(
@@ -184,7 +184,7 @@ fn a_lab_hands_its_files_out_once_and_in_the_learners_words() {
     lab.write("hello/k8s/deployment.yaml", "mine");
     let said = lab.ok(&["lab", "next", "--lang", "en"]);
     assert!(
-        said.contains("Meet your cluster") && !said.contains("./hello"),
+        said.contains("Three machines") && !said.contains("./hello"),
         "{said}"
     );
     assert_eq!(
@@ -233,12 +233,12 @@ fn a_lab_or_step_that_does_not_exist_is_named_with_those_that_do() {
     for (args, expected) in [
         (
             &["lab", "show", "nothing"][..],
-            "there are: deploy-three-replicas",
+            "there are: meet-the-cluster",
         ),
         (&["lab", "show", "deploy/nothing"][..], "it has: look"),
         (
             &["check", "nothing"][..],
-            "there are: deploy-three-replicas",
+            "there are: meet-the-cluster",
         ),
         (&["lab", "list", "--lang", "de"][..], "in en and fr"),
     ] {
