@@ -9,7 +9,7 @@ for object in httproute/shop httproute/hello-next httproute/hello-test rollout/h
     kubectl delete "$object" --ignore-not-found
 done
 # A tag that exists never moves.
-devops-lab image ls | grep -q "/hello:1\.0\.0 " ||
+devops-lab image ls | grep -q "/hello:1\.0\.0 .*sha256:" ||
     devops-lab image build -t "$registry/hello:1.0.0" --push hello
 sed "s|image: .*|image: $registry/hello:1.0.0|" blue-green/blue.yaml | kubectl apply -f -
 sed -i -E 's/name: hello-(green|active)/name: hello-blue/' blue-green/route.yaml
