@@ -1,3 +1,3 @@
 #!/bin/sh
 set -eu
-devops-lab answer what-changes 2
+devops-lab answer what-changes 2 || true

