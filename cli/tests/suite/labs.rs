@@ -236,10 +236,7 @@ fn a_lab_or_step_that_does_not_exist_is_named_with_those_that_do() {
             "there are: meet-the-cluster",
         ),
         (&["lab", "show", "deploy/nothing"][..], "it has: look"),
-        (
-            &["check", "nothing"][..],
-            "there are: meet-the-cluster",
-        ),
+        (&["check", "nothing"][..], "there are: meet-the-cluster"),
         (&["lab", "list", "--lang", "de"][..], "in en and fr"),
     ] {
         let said = lab.devops_lab(args);
