@@ -1,5 +1,7 @@
 //! Pipelines by `git push`: with the hook that a push calls, and the cluster that images go to.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 

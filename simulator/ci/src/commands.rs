@@ -169,6 +169,7 @@ pub(crate) fn pairs(file: &str, text: &str) -> Result<Vec<(String, String)>, Str
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better")]
     #[track_caller]
     fn heard(line: &str, expected: Said) {
         assert_eq!(Listener::default().hear(line), expected, "{line}");

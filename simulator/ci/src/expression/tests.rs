@@ -20,6 +20,7 @@ fn scope(standing: Standing) -> Scope {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "cases read better")]
 #[track_caller]
 fn case(text: &str, expected: Value) {
     let parsed = Expression::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));

@@ -129,6 +129,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better")]
     #[track_caller]
     fn case(matrix: Value, expected: Value) {
         let expanded = expand(&matrix).unwrap();

@@ -4,6 +4,8 @@
 //!
 //! Start reading at [`world::World`], which every test begins with.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod actions;
 mod cancelling;
 mod example;
