@@ -70,9 +70,17 @@ fn section(page: &mut String, check: &CheckDef) {
     if rows.is_empty() {
         return;
     }
-    page.push_str("| parameter | type | default | meaning |\n|---|---|---|---|\n");
+    // Most say all in the text above.
+    let explained = rows.iter().any(|[.., meaning]| !meaning.is_empty());
+    page.push_str(if explained {
+        "| parameter | type | default | meaning |\n|---|---|---|---|\n"
+    } else {
+        "| parameter | type | default |\n|---|---|---|\n"
+    });
     for [parameter, kind, default, meaning] in &rows {
-        row(page, &[&format!("`{parameter}`"), kind, default, meaning]);
+        let parameter = format!("`{parameter}`");
+        let cells = [parameter.as_str(), kind, default, meaning];
+        row(page, if explained { &cells } else { &cells[..3] });
     }
     page.push('\n');
 }
@@ -158,8 +166,33 @@ fn kind(schema: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use serde_json::json;
+
+    /// Compares a page beside the labs with what it is made from; with the variable
+    /// `DEVOPS_LAB_WRITE_PAGES` it is written.
+    #[track_caller]
+    fn page(name: &str, command: &str, made: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        if std::env::var_os("DEVOPS_LAB_WRITE_PAGES").is_some() {
+            std::fs::write(&path, made).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == made,
+            "labs/{name} is not current: devops-lab lab {command} > labs/{name} \
+             (or DEVOPS_LAB_WRITE_PAGES=1 cargo test -p lab-checks --lib reference)"
+        );
+    }
+
+    #[test]
+    fn the_pages_beside_the_labs_are_current() {
+        page("CHECKS.md", "checks", &checks_page());
+        let schema = serde_json::to_string_pretty(&lab_schema()).unwrap();
+        page("lab.schema.json", "schema", &format!("{schema}\n"));
+    }
 
     #[test]
     fn the_schema_knows_every_field_and_the_parameters_of_every_check() {
