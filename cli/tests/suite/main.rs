@@ -24,6 +24,7 @@ mod image_update;
 mod journey;
 mod kubectl;
 mod labs;
+mod lessons;
 mod metrics;
 mod offline;
 mod process_engine;

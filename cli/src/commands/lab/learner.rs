@@ -87,8 +87,12 @@ impl Learner {
         strong(&format!("devops-lab {words}{flag}"))
     }
 
-    /// Changes what is known of her progress, on disk and here.
+    /// Changes what is known of her progress, on disk and here; only here where there is no cluster,
+    /// whose directory it is kept in.
     pub(crate) fn note<T>(&mut self, change: impl FnOnce(&mut Progress) -> T) -> anyhow::Result<T> {
+        if self.record.is_none() {
+            return Ok(change(&mut self.progress));
+        }
         let (progress, answer) = Progress::update(&progress_path(&self.dir), change)?;
         self.progress = progress;
         Ok(answer)
