@@ -154,10 +154,9 @@ impl Lint<'_> {
                 self.link(line, target, number, at + 2);
             }
         }
-        if outside.starts_with('[') && !outside.starts_with("[^") {
-            if let Some((label, target)) = outside.split_once("]: ") {
-                self.link(line, target, number, label.len() + 3);
-            }
+        let is_definition = outside.starts_with('[') && !outside.starts_with("[^");
+        if let (true, Some((label, target))) = (is_definition, outside.split_once("]: ")) {
+            self.link(line, target, number, label.len() + 3);
         }
     }
 
