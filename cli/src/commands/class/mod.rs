@@ -93,21 +93,19 @@ async fn join(home: &Home, args: ClassJoinArgs) -> anyhow::Result<()> {
 
 /// `http://HOST:PORT` of what people type.
 fn url_of(address: &str) -> anyhow::Result<String> {
-    let address = address.trim().trim_end_matches('/');
-    let url = if address.contains("://") {
-        address.to_owned()
-    } else {
-        format!("http://{address}")
+    let address = address.trim();
+    let host = match address.split_once("://") {
+        Some(("http", host)) => host,
+        Some(_) => "",
+        None => address,
     };
-    let sound = url
-        .strip_prefix("http://")
-        .is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '@', ' ']));
-    if !sound {
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if host.is_empty() || host.contains(['/', '@', ' ']) {
         bail!(
             "{address:?} is no address of a class: write it as the teacher shows it, such as http://192.168.1.20:8888"
         );
     }
-    Ok(url)
+    Ok(format!("http://{host}"))
 }
 
 async fn findings(home: &Home) -> BTreeMap<String, Finding> {
