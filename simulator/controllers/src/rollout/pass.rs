@@ -205,7 +205,13 @@ impl Pass {
             sets.iter()
                 .position(|set| !hash.is_empty() && set.hash == hash)
         };
-        let (new, stable) = (with(&hash), with(&old.stable_rs));
+        // Whoever goes back to a revision writes its template with the API's defaults in it, so
+        // that its hash is another and only the template tells which one is meant.
+        let made = || {
+            let mut sets = sets.iter();
+            sets.position(|set| super::revision::makes(set, &world.rollout))
+        };
+        let (new, stable) = (with(&hash).or_else(made), with(&old.stable_rs));
         let current = if old.aborted_at.is_some() && !old.abort {
             // A retry asks everything anew.
             CurrentRuns::default()

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use lab_api::hash::{fnv32a, pod_template_hash, safe_encode};
 use lab_api::names::LAST_APPLIED;
@@ -35,6 +36,30 @@ pub(super) fn hash(rollout: &Rollout) -> String {
         .and_then(|status| status.collision_count);
     let template = rollout.spec.template.clone().unwrap_or_default();
     pod_template_hash(&template, collisions)
+}
+
+/// True where a ReplicaSet makes the very pods that the Rollout asks for now.
+pub(super) fn makes(set: &Set, rollout: &Rollout) -> bool {
+    let made = set.object.spec.as_ref();
+    let Some(made) = made.and_then(|spec| spec.template.as_ref()) else {
+        return false;
+    };
+    rollout
+        .spec
+        .template
+        .as_ref()
+        .is_some_and(|wanted| without_hash(made) == without_hash(wanted))
+}
+
+fn without_hash(template: &PodTemplateSpec) -> PodTemplateSpec {
+    let mut template = template.clone();
+    if let Some(metadata) = &mut template.metadata {
+        if let Some(labels) = &mut metadata.labels {
+            labels.remove(POD_TEMPLATE_HASH);
+        }
+        metadata.labels = metadata.labels.take().filter(|labels| !labels.is_empty());
+    }
+    template
 }
 
 /// Hash of the steps; empty for blue/green.
@@ -289,6 +314,35 @@ mod tests {
         assert_eq!(spec.selector.match_labels.unwrap()[POD_TEMPLATE_HASH], hash);
         let template = spec.template.unwrap().metadata.unwrap();
         assert_eq!(template.labels.unwrap()[POD_TEMPLATE_HASH], hash);
+    }
+
+    #[test]
+    fn a_template_with_defaults_filled_in_is_the_one_of_its_revision() {
+        use std::sync::Arc;
+
+        let mut back = rollout("shop:1");
+        let mut built = build(&back, 5);
+        // As the API does where a ReplicaSet is created.
+        let template = built.spec.as_mut().unwrap().template.as_mut().unwrap();
+        template.spec.as_mut().unwrap().dns_policy = Some("ClusterFirst".to_owned());
+        let set = Set::of(&Arc::new(built.clone()));
+        assert!(!makes(&set, &back));
+        let mut template = built.spec.unwrap().template.unwrap();
+        let labels = template.metadata.as_mut().unwrap().labels.as_mut();
+        labels.unwrap().remove(POD_TEMPLATE_HASH);
+        back.spec.template = Some(template);
+        assert_ne!(hash(&back), set.hash);
+        assert!(makes(&set, &back));
+        back.spec
+            .template
+            .as_mut()
+            .unwrap()
+            .spec
+            .as_mut()
+            .unwrap()
+            .containers[0]
+            .image = Some("shop:2".to_owned());
+        assert!(!makes(&set, &back));
     }
 
     #[test]
