@@ -82,7 +82,7 @@ pub(super) async fn events(
     Json(Batch { events }): Json<Batch>,
 ) -> Result<Json<Receipt>, Refusal> {
     let fine = events.len() <= BATCH_MAX
-        && events.iter().all(|event| is_fine(event))
+        && events.iter().all(is_fine)
         && events.is_sorted_by_key(|event| event.number);
     if !fine {
         let message = format!("at most {BATCH_MAX} events in their order, with short texts");

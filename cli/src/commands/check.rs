@@ -115,8 +115,8 @@ async fn remember(learner: &Learner, lab: &Lab, before: &Progress) {
         .iter()
         .filter(is_new)
         .filter_map(|step| after(lab, step));
-    let open = begins.filter(|next| !learner.progress.is_done(&lab.name, next));
-    let (Some(next), Ok(home)) = (open.last(), Home::from_env()) else {
+    let mut open = begins.filter(|next| !learner.progress.is_done(&lab.name, next));
+    let (Some(next), Ok(home)) = (open.next_back(), Home::from_env()) else {
         return;
     };
     let known = learner.progress.workspace(&lab.name).map(Path::to_owned);

@@ -166,7 +166,8 @@ impl Page {
     ) -> anyhow::Result<()> {
         let found = without_times(&serde_json::to_value(reports)?);
         let is_new = self.last.as_ref() != Some(&found);
-        if !is_new && !(self.output == Format::Text && self.screen.is_terminal()) {
+        let redraws = self.output == Format::Text && self.screen.is_terminal();
+        if !is_new && !redraws {
             return Ok(());
         }
         self.last = Some(found);

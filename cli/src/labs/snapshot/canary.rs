@@ -41,8 +41,7 @@ impl Midway {
         if stable == present {
             return None;
         }
-        let is_stable =
-            |set: &&Value| set["metadata"]["labels"][POD_TEMPLATE_HASH] == Value::from(stable);
+        let is_stable = |set: &&Value| set["metadata"]["labels"][POD_TEMPLATE_HASH] == stable;
         let set = revisions?.iter().find(is_stable)?;
         let mut template = set["spec"]["template"].clone();
         if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
@@ -66,14 +65,14 @@ impl Midway {
 
     /// True once the stable version is in place.
     pub(super) fn is_before(&self, status: &Value) -> bool {
-        status["stableRS"] == Value::from(self.stable.as_str())
-            && status["currentPodHash"] == Value::from(self.stable.as_str())
+        status["stableRS"] == self.stable.as_str()
+            && status["currentPodHash"] == self.stable.as_str()
             && status["phase"] == "Healthy"
     }
 
     /// True once the rollout to the new version has begun.
     pub(super) fn is_begun(&self, status: &Value) -> bool {
-        status["currentPodHash"] == Value::from(self.present.as_str())
+        status["currentPodHash"] == self.present.as_str()
     }
 }
 

@@ -66,7 +66,8 @@ impl Plan {
     }
 
     /// True where there is nothing to do.
-    pub(super) fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.delete.is_empty() && self.create.is_empty() && self.replace.is_empty()
     }
 
