@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use lab_checks::lab::{Activation, Lab, Mistake, Step};
 use lab_checks::library::Labs;
 use lab_checks::progress::Progress;
-use lab_cluster::config::{ClusterSpec, EngineKind};
+use lab_cluster::config::{ClusterSpec, EngineKind, PortPreferences};
 use lab_cluster::lifecycle::{self, StartOptions};
 use lab_cluster::provider::Silent;
 use lab_cluster::record::{ClusterDir, Home, Record};
@@ -190,6 +190,7 @@ impl Proof<'_> {
                 spec: ClusterSpec {
                     nodes: Some(NODES),
                     engine: Some(self.engine),
+                    ports: PortPreferences::apart(std::process::id()),
                     ..ClusterSpec::default()
                 },
                 kubeconfig: None,

@@ -107,6 +107,29 @@ pub struct PortPreferences {
     pub metrics: u16,
 }
 
+impl PortPreferences {
+    /// Ports for a cluster that nobody will type the address of: clear of those that people
+    /// prefer, of the range that the system gives to clients, and, by a number such as that of
+    /// the process, of those of other programs that do the same.
+    #[must_use]
+    pub fn apart(number: u32) -> Self {
+        /// Of as many blocks, from this port on.
+        const BLOCKS: u32 = 500;
+        const FIRST: u32 = 20_000;
+        /// Ports of a block: a few clusters of a program, side by side.
+        const BLOCK: u32 = 24;
+        let first = u16::try_from(FIRST + number % BLOCKS * BLOCK).unwrap_or(u16::MAX);
+        Self {
+            api: first,
+            production: first,
+            test: first,
+            https: first,
+            registry: first,
+            metrics: first,
+        }
+    }
+}
+
 impl Default for PortPreferences {
     fn default() -> Self {
         Self {

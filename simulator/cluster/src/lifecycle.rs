@@ -12,7 +12,9 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep};
 
-use crate::config::{ClusterSpec, EngineKind, check_name, check_nodes, check_speed};
+use crate::config::{
+    ClusterSpec, EngineKind, PortPreferences, check_name, check_nodes, check_speed,
+};
 use crate::docker_provider::{self, DockerProvider};
 use crate::kubeconfig;
 use crate::pki::{Pki, token};
@@ -156,7 +158,9 @@ async fn create(
     let (ports, moved) = ports::choose(options.spec.ports, &reserved)?;
     let network = match engine {
         EngineKind::Docker => docker_provider::claim(&options.name).await?,
-        EngineKind::Process | EngineKind::Simulated => free_loopback(&others)?,
+        EngineKind::Process | EngineKind::Simulated => {
+            free_loopback(&others, first_octet(options.spec.ports))?
+        }
     };
     let names = certificate_names(network);
     let mut record = Record {
@@ -394,6 +398,10 @@ async fn join_kubeconfig(
     Ok(())
 }
 
+/// Second bytes of the loopback networks of clusters.
+const FIRST_OCTET: u8 = 10;
+const LAST_OCTET: u8 = 250;
+
 /// Docker where a daemon answers, else processes; with the reason in words.
 async fn choose_engine(asked: Option<EngineKind>) -> anyhow::Result<(EngineKind, String)> {
     match asked {
@@ -409,10 +417,23 @@ async fn choose_engine(asked: Option<EngineKind>) -> anyhow::Result<(EngineKind,
     }
 }
 
-/// The first second byte of 127.K.0.0/16 that no cluster of this user has and nobody listens on.
-fn free_loopback(others: &[Record]) -> anyhow::Result<Network> {
+/// Where the search for a loopback network begins. Clusters with ports of their own begin
+/// elsewhere: another home's cluster that is down at the moment is not seen by its listeners.
+fn first_octet(ports: PortPreferences) -> u8 {
+    if ports == PortPreferences::default() {
+        return FIRST_OCTET;
+    }
+    let others = u16::from(LAST_OCTET - FIRST_OCTET) / 2;
+    let beyond = u8::try_from(ports.api / 8 % others).unwrap_or_default();
+    LAST_OCTET - beyond
+}
+
+/// The second byte of 127.K.0.0/16, from this one on, that no cluster of this user has and nobody
+/// listens on.
+fn free_loopback(others: &[Record], first: u8) -> anyhow::Result<Network> {
     let taken: Vec<_> = others.iter().map(|other| other.network).collect();
-    (10..=250)
+    (first..=LAST_OCTET)
+        .chain(FIRST_OCTET..first)
         .map(|octet| Network::Loopback { octet })
         .find(|network| !taken.contains(network) && is_unused(*network))
         .context("no loopback network 127.10.0.0/16 to 127.250.0.0/16 is free: delete clusters you no longer need (devops-lab status --all)")
