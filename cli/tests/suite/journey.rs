@@ -6,8 +6,7 @@ use std::process::Child;
 
 use serde_json::Value;
 
-use crate::lab::{KUBECTL, Lab, SOON};
-use crate::labs::path_with_kubectl;
+use crate::lab::{KUBECTL, Lab, SOON, path_with_kubectl};
 use crate::tools::{Tool, needs};
 use crate::wait::wait_for;
 

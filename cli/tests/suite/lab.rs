@@ -380,3 +380,18 @@ fn shared_home() -> Arc<TempDir> {
         home
     })
 }
+
+/// A directory with a `kubectl` in it, before what is on the PATH: scripts call it by this name.
+pub(crate) fn path_with_kubectl(lab: &Lab) -> String {
+    let programs = lab.file("bin");
+    std::fs::create_dir_all(&programs).expect("a test's directory can be made");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let kubectl =
+        std::env::split_paths(&path).map(|place| place.join(format!("kubectl-{KUBECTL}")));
+    let kubectl = kubectl
+        .into_iter()
+        .find(|kubectl| kubectl.exists())
+        .expect("kubectl is there");
+    std::os::unix::fs::symlink(kubectl, programs.join("kubectl")).expect("a link can be made");
+    format!("{}:{path}", programs.display())
+}
