@@ -99,7 +99,7 @@ fn a_learner_without_a_cluster_is_told_how_to_get_one() {
     for args in [
         &["lab", "goto", "deploy/service"][..],
         &["lab", "reset"],
-        &["lab", "solve", "--to", "image"],
+        &["lab", "solve", "deploy", "--to", "image"],
     ] {
         let said = lab.devops_lab(args);
         assert!(
@@ -180,7 +180,7 @@ fn what_is_left_is_solved_and_a_step_is_gone_back_to_with_everything_in_it() {
 fn a_check_that_holds_first_keeps_how_the_next_step_begins_and_changes_nothing() {
     needs!(Tool::Kubectl(KUBECTL));
     let lab = learner("kept");
-    lab.ok(&["lab", "next"]);
+    lab.ok(&["lab", "goto", "deploy", "--yes"]);
     let everything = || {
         lab.kubectl(&[
             "get",
@@ -260,7 +260,7 @@ impl Drop for Watching {
 fn a_watched_check_says_so_when_it_holds_and_goes_on_to_the_next_step() {
     needs!(Tool::Kubectl(KUBECTL));
     let lab = learner("watched");
-    lab.ok(&["lab", "next"]);
+    lab.ok(&["lab", "goto", "deploy", "--yes"]);
     let mut watching = Watching::begin(&lab, &[]);
     watching.says(&["✓ nodes-ready", "✗ image-in-registry"]);
     lab.push_app("1.0.0");

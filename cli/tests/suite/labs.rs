@@ -114,6 +114,10 @@ fn a_lab_hands_its_files_out_once_and_in_the_learners_words() {
         "{said}"
     );
     assert!(
+        said.contains("au départ de ce lab") && said.contains("lab goto meet-the-cluster"),
+        "how the lab begins is not said: {said}"
+    );
+    assert!(
         !said.contains('\u{1b}'),
         "colour where there is no terminal: {said:?}"
     );

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use jiff::Timestamp;
 use lab_checks::lab::{Answer, Lab, Question, Step};
+use lab_checks::outcome::Verdict;
 use lab_checks::progress::Progress;
 use lab_classroom::protocol::What;
 use lab_cluster::record::Home;
@@ -14,10 +15,11 @@ use serde_json::{Value, json};
 use super::{Learner, find, set};
 use crate::class;
 use crate::cli::{Format, LabListArgs, LabShowArgs, OutputArgs};
-use crate::labs::journey::keep_beginning;
+use crate::commands::check::check;
+use crate::labs::journey::{keep_beginning, start_of};
 use crate::labs::snapshot::Subject;
 use crate::labs::workspace;
-use crate::output::{blank, faint, good, json, line, strong};
+use crate::output::{blank, faint, good, json, line, strong, warn};
 
 pub(super) async fn next(args: LabListArgs) -> anyhow::Result<()> {
     let LabListArgs {
@@ -60,9 +62,35 @@ pub(super) async fn next(args: LabListArgs) -> anyhow::Result<()> {
         (Format::Text, None) => line(learner.no_cluster()),
         (Format::Text, Some((workspace, files))) => {
             say_where(&learner, &workspace, &files);
+            if lab.steps.first().is_some_and(|first| first.id == step.id) {
+                say_how_it_begins(&learner, lab).await?;
+            }
             let label = learner.say("When it is done: ", "Quand c’est fait : ");
             line(format_args!("{label}{}", learner.command("check")));
         }
+    }
+    Ok(())
+}
+
+/// Where the cluster is not what the lab begins with, what brings it there.
+async fn say_how_it_begins(learner: &Learner, lab: &Lab) -> anyhow::Result<()> {
+    let Some(record) = learner.record.as_ref().filter(|_| !lab.start.is_empty()) else {
+        return Ok(());
+    };
+    let start = start_of(lab);
+    let reports = check(record, &learner.dir, &learner.progress, lab, &[&start]).await?;
+    if reports
+        .iter()
+        .any(|report| report.verdict == Verdict::NotYet)
+    {
+        let label = learner.say(
+            "Your cluster is not yet where this lab begins; this brings it there:",
+            "Votre cluster n’en est pas encore au départ de ce lab ; ceci l’y amène :",
+        );
+        let goto = learner.command(&format!("lab goto {}", lab.name));
+        line(warn(label));
+        // A command of its own line, to be copied.
+        line(format_args!("  {goto}"));
     }
     Ok(())
 }
