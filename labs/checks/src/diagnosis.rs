@@ -2,8 +2,7 @@
 //!
 //! Ids are stable: hints (`when:`), mistakes of labs and saved results refer to them.
 
-use crate::lab::Cause;
-use crate::language::Text;
+mod kinds;
 
 /// Id of the variant that stands for what labs word themselves; no cause is known by it.
 const AUTHORED: &str = "authored";
@@ -881,111 +880,5 @@ messages! {
     }
 }
 
-impl Diagnosis {
-    /// True where this is the id of a cause that the program itself can name.
-    #[must_use]
-    pub fn is_built_in(id: &str) -> bool {
-        Self::IDS.contains(&id) && id != AUTHORED
-    }
-
-    /// A cause that a lab words itself.
-    #[must_use]
-    pub fn authored(cause: &Cause) -> Self {
-        let Cause {
-            id,
-            when: _,
-            text: Text { en, fr },
-            look,
-        } = cause.clone();
-        Self::Authored {
-            id,
-            en,
-            fr,
-            look: look.unwrap_or_default(),
-        }
-    }
-
-    /// True where waiting may be all that is needed.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::NotObserved { .. }
-                | Self::PodsStarting { .. }
-                | Self::RouteNotSeen { .. }
-                | Self::NotScheduled { .. }
-                | Self::OldPodsRunning { .. }
-                | Self::TooManyPods { .. }
-                | Self::NotReplaced { .. }
-                | Self::PodEnding { .. }
-                | Self::TooFewEndpoints { .. }
-                | Self::RolloutGoingOn { .. }
-                | Self::StillFailing { .. }
-                | Self::TrafficGoingOn { .. }
-                | Self::CiRunGoingOn { .. }
-                | Self::TooFewObjects { .. }
-        ) || matches!(self, Self::ExpressionFalse { condition, .. } if condition.contains(".status"))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-    use crate::language::Language;
-
-    #[test]
-    fn every_diagnosis_is_said_in_both_languages_with_its_details() {
-        let samples = Diagnosis::samples().into_iter();
-        for diagnosis in samples.filter(|sample| sample.id() != AUTHORED) {
-            let en = diagnosis.text(Language::En);
-            let fr = diagnosis.text(Language::Fr);
-            assert_ne!(en, fr, "{} is not translated", diagnosis.id());
-            let holes = |text: &str| -> HashSet<String> {
-                text.split('<')
-                    .skip(1)
-                    .filter_map(|rest| Some(rest.split_once('>')?.0.to_owned()))
-                    .collect()
-            };
-            assert_eq!(
-                holes(&en),
-                holes(&fr),
-                "{}: one language tells more",
-                diagnosis.id()
-            );
-            assert!(
-                !en.ends_with('.') && !fr.ends_with('.'),
-                "{}: full stop",
-                diagnosis.id()
-            );
-        }
-    }
-
-    #[test]
-    fn ids_are_unique() {
-        let unique: HashSet<_> = Diagnosis::IDS.iter().collect();
-        assert_eq!(unique.len(), Diagnosis::IDS.len());
-    }
-
-    #[test]
-    fn a_cause_of_the_labs_own_is_known_by_its_own_id() {
-        let cause = Cause {
-            id: "not-paused".to_owned(),
-            when: None,
-            text: Text {
-                en: "it runs on".to_owned(),
-                fr: "il continue".to_owned(),
-            },
-            look: None,
-        };
-        let diagnosis = Diagnosis::authored(&cause);
-        assert_eq!(
-            serde_json::to_value(&diagnosis).unwrap(),
-            serde_json::json!({"id": "not-paused", "en": "it runs on", "fr": "il continue"})
-        );
-        assert_eq!(diagnosis.look(), None);
-        assert!(!Diagnosis::is_built_in("not-paused") && !Diagnosis::is_built_in("authored"));
-        assert!(Diagnosis::is_built_in("missing"));
-    }
-}
+mod tests;
