@@ -216,7 +216,9 @@ fn print(lab: &Lab, steps: &[&Step], reports: &[StepReport], language: Language)
             lab.title.get(language),
             step.heading.get(language)
         );
-        line(strong(&heading));
+        for part in wrap(&heading, "", markdown::width()).lines() {
+            line(strong(part));
+        }
         for check in &report.checks {
             print_check(check, language);
         }
@@ -343,8 +345,6 @@ fn advise(learner: &Learner, labs: &Labs, lab: &Lab, steps: &[&Step], reports: &
     }
     let label = learner.say("Next: ", "Ensuite : ");
     let heading = next.heading.get(learner.language);
-    line(format_args!(
-        "{label}{heading}  {}",
-        learner.command("lab next")
-    ));
+    line(wrap(heading, label, markdown::width()));
+    line(format_args!("  {}", learner.command("lab next")));
 }

@@ -30,5 +30,6 @@ mod offline;
 mod process_engine;
 mod registry;
 mod rollouts;
+mod screens;
 mod services;
 mod traffic;

@@ -16,6 +16,8 @@ pub(crate) enum Tool {
     Skopeo,
     /// curl, as a client of HTTPS.
     Curl,
+    /// A terminal, made by `script`.
+    Terminal,
     /// Mounting a file system.
     Mount,
     /// A network namespace of one's own.
@@ -38,6 +40,7 @@ pub(crate) fn offered(tool: Tool) -> bool {
         Tool::Git => runs("git", &["--version"]),
         Tool::Skopeo => runs("skopeo", &["--version"]),
         Tool::Curl => runs("curl", &["--version"]),
+        Tool::Terminal => runs("script", &["--version"]),
         Tool::Mount => runs(
             "unshare",
             &["--mount", "mount", "-t", "tmpfs", "none", "/mnt"],
