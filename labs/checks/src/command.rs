@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
+
+/// What labs call this program.
+const OWN_NAME: &str = "devops-lab";
 
 /// What is kept of each stream; the rest is read and forgotten, so that the program goes on.
 const OUTPUT_MAX: usize = 64 * 1024;
@@ -41,6 +44,14 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// The program that a lab names. This very program is found wherever it lies: a learner may run it
+/// by its path, without a `devops-lab` on her `PATH`.
+fn found(program: &str) -> PathBuf {
+    let own = || std::env::current_exe().ok();
+    let own = (program == OWN_NAME).then(own).flatten();
+    own.unwrap_or_else(|| PathBuf::from(program))
+}
+
 /// Runs `argv` in `dir`. `variables` are added to the environment; an empty value takes one out.
 pub(crate) async fn run(
     argv: &[String],
@@ -51,7 +62,7 @@ pub(crate) async fn run(
     let Some((program, arguments)) = argv.split_first() else {
         return Ran::Missing("no program".to_owned());
     };
-    let mut command = Command::new(program);
+    let mut command = Command::new(found(program));
     command
         .args(arguments)
         .current_dir(dir)
