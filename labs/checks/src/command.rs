@@ -47,9 +47,12 @@ pub(crate) struct Ended {
 /// The program that a lab names. This very program is found wherever it lies: a learner may run it
 /// by its path, without a `devops-lab` on her `PATH`.
 fn found(program: &str) -> PathBuf {
-    let own = || std::env::current_exe().ok();
-    let own = (program == OWN_NAME).then(own).flatten();
-    own.unwrap_or_else(|| PathBuf::from(program))
+    if program == OWN_NAME
+        && let Ok(own) = std::env::current_exe()
+    {
+        return own;
+    }
+    PathBuf::from(program)
 }
 
 /// Runs `argv` in `dir`. `variables` are added to the environment; an empty value takes one out.
