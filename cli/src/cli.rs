@@ -521,7 +521,7 @@ pub(crate) enum FaultCommand {
     Status(FaultStatusArgs),
     /// Inject a fault
     #[command(
-        after_help = "Examples:\n  devops-lab fault inject node-kill node-2 --watch\n  devops-lab fault inject gateway-abort hello --share 20% --status 503\n  devops-lab fault inject dns-break --mode timeout\n  devops-lab fault inject random --seed 7 --quiet"
+        after_help = "Examples:\n  devops-lab fault inject node-kill node-2 --watch\n  devops-lab fault inject gateway-abort hello --share 20% --status 503\n  devops-lab fault inject gateway-delay ingress/shop --delay 2s\n  devops-lab fault inject dns-break --mode timeout\n  devops-lab fault inject random --seed 7 --quiet"
     )]
     Inject(FaultInjectArgs),
     /// Heal what was injected

@@ -10,7 +10,7 @@
 //! | [`SLOW`] | Node | its agent: its pods get a share of their time only |
 //! | [`MEMORY`] | Pod | its node's agent: its containers are OOM-killed |
 //! | [`DNS`] | Service `kube-system/kube-dns` | the cluster's DNS server |
-//! | [`DELAY`], [`ABORT`] | HTTPRoute | the load balancer |
+//! | [`DELAY`], [`ABORT`] | HTTPRoute, GRPCRoute, Ingress | the load balancer |
 //!
 //! A value that makes no sense is no fault: the parsers answer `None`.
 

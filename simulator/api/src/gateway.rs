@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 /// API group of every kind in this module.
 pub const GROUP: &str = "gateway.networking.k8s.io";
-/// Version of every kind in this module but [`ReferenceGrant`].
+/// Version of every kind in this module.
 pub const VERSION: &str = "v1";
-/// Version in which every release of the Gateway API serves [`ReferenceGrant`].
-pub const GRANT_VERSION: &str = "v1beta1";
+/// Version in which releases of the Gateway API before 1.5 serve [`ReferenceGrant`].
+pub const OLD_GRANT_VERSION: &str = "v1beta1";
 
 macro_rules! kind {
-    ($(#[$doc:meta])* $type:ident, $scope:ty, $version:ident, $plural:literal, $spec:ty $(, $status:ty)?) => {
+    ($(#[$doc:meta])* $type:ident, $scope:ty, $plural:literal, $spec:ty $(, $status:ty)?) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -44,7 +44,7 @@ macro_rules! kind {
             type Scope = $scope;
             fn kind(_: &()) -> Cow<'_, str> { stringify!($type).into() }
             fn group(_: &()) -> Cow<'_, str> { GROUP.into() }
-            fn version(_: &()) -> Cow<'_, str> { $version.into() }
+            fn version(_: &()) -> Cow<'_, str> { VERSION.into() }
             fn plural(_: &()) -> Cow<'_, str> { $plural.into() }
             fn meta(&self) -> &ObjectMeta { &self.metadata }
             fn meta_mut(&mut self) -> &mut ObjectMeta { &mut self.metadata }
@@ -54,23 +54,23 @@ macro_rules! kind {
 
 kind!(
     /// A family of Gateways handled by one controller.
-    GatewayClass, ClusterResourceScope, VERSION, "gatewayclasses", GatewayClassSpec, GatewayClassStatus
+    GatewayClass, ClusterResourceScope, "gatewayclasses", GatewayClassSpec, GatewayClassStatus
 );
 kind!(
     /// Listeners that accept traffic into the cluster.
-    Gateway, NamespaceResourceScope, VERSION, "gateways", GatewaySpec, GatewayStatus
+    Gateway, NamespaceResourceScope, "gateways", GatewaySpec, GatewayStatus
 );
 kind!(
     /// Rules that carry HTTP requests from listeners to Services.
-    HTTPRoute, NamespaceResourceScope, VERSION, "httproutes", HttpRouteSpec, RouteStatus
+    HTTPRoute, NamespaceResourceScope, "httproutes", HttpRouteSpec, RouteStatus
 );
 kind!(
     /// Rules that carry gRPC calls from listeners to Services.
-    GRPCRoute, NamespaceResourceScope, VERSION, "grpcroutes", GrpcRouteSpec, RouteStatus
+    GRPCRoute, NamespaceResourceScope, "grpcroutes", GrpcRouteSpec, RouteStatus
 );
 kind!(
     /// Lets objects of other namespaces refer to objects of its own namespace.
-    ReferenceGrant, NamespaceResourceScope, GRANT_VERSION, "referencegrants", ReferenceGrantSpec
+    ReferenceGrant, NamespaceResourceScope, "referencegrants", ReferenceGrantSpec
 );
 
 /// Declares structs whose JSON is camelCase, with absent options left out and unknown fields

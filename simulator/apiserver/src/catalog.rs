@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use serde_json::Value;
+
 use crate::error::Subject;
+use crate::object;
 use crate::resources::{ResourceDef, Scope, Subresource};
 
 /// Every served kind, in the order of discovery: core first, because a short name that two
@@ -12,10 +16,22 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// A catalog of these kinds.
+    /// A catalog of these kinds, in every version that they have.
     pub(crate) fn new(definitions: Vec<ResourceDef>) -> Self {
+        let in_versions = |definition: ResourceDef| {
+            let older = definition.older_versions.clone();
+            let older = older.into_iter().map({
+                let definition = definition.clone();
+                move |version| ResourceDef {
+                    version,
+                    ..definition.clone()
+                }
+            });
+            std::iter::once(definition).chain(older)
+        };
         let (core, others): (Vec<_>, Vec<_>) = definitions
             .into_iter()
+            .flat_map(in_versions)
             .map(Arc::new)
             .partition(|definition| definition.group.is_empty());
         Self {
@@ -67,6 +83,24 @@ impl ResourceDef {
         } else {
             format!("{}/{}", self.group, self.version)
         }
+    }
+
+    /// A stored object in this version. It is stored in the one in which it was written last, and
+    /// all have the same fields.
+    pub(crate) fn in_version(&self, stored: &Bytes) -> Bytes {
+        if self.older_versions.is_empty() {
+            return stored.clone();
+        }
+        Bytes::from(self.decode(stored).to_string())
+    }
+
+    /// Reads a stored object in this version.
+    pub(crate) fn decode(&self, stored: &[u8]) -> Value {
+        let mut object = object::decode(stored);
+        if !self.older_versions.is_empty() {
+            object["apiVersion"] = self.api_version().into();
+        }
+        object
     }
 
     /// Where the store keeps the kind; all versions of a kind share one place.

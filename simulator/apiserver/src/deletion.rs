@@ -118,7 +118,7 @@ pub(crate) async fn delete(
     let definition = target.definition;
     for _ in 0..ATTEMPTS {
         let entry = write::stored(server, target)?;
-        let mut old = object::decode(&entry.value);
+        let mut old = definition.decode(&entry.value);
         check_preconditions(target, &old, options)?;
         let admission = Admission {
             server,

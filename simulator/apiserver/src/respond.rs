@@ -71,10 +71,10 @@ pub(crate) fn in_form(
     bytes: &Bytes,
 ) -> Bytes {
     match form {
-        Form::Object => bytes.clone(),
+        Form::Object => definition.in_version(bytes),
         Form::Metadata => text(&partial(&object::decode(bytes))),
         Form::Table(options) => {
-            let object = object::decode(bytes);
+            let object = definition.decode(bytes);
             let revision = object::meta(&object, "resourceVersion").to_owned();
             let metadata = json!({ "resourceVersion": revision });
             let objects = std::iter::once(object);
@@ -137,7 +137,7 @@ pub(crate) fn list(
     let objects = |entries: Vec<Entry>| {
         entries
             .into_iter()
-            .map(|entry| object::decode(&entry.value))
+            .map(|entry| definition.decode(&entry.value))
     };
     let body = match form {
         Form::Object => return json(StatusCode::OK, spliced(definition, entries, meta)),
@@ -159,7 +159,10 @@ pub(crate) fn list(
 }
 
 /// A list made by joining stored bytes, in pieces where it is long.
-fn spliced(definition: &ResourceDef, entries: Vec<Entry>, meta: &ListMeta) -> Body {
+fn spliced(definition: &ResourceDef, mut entries: Vec<Entry>, meta: &ListMeta) -> Body {
+    for entry in &mut entries {
+        entry.value = definition.in_version(&entry.value);
+    }
     let head = format!(
         r#"{{"kind":"{}List","apiVersion":"{}","metadata":{},"items":["#,
         definition.kind,

@@ -169,7 +169,7 @@ pub(crate) async fn update(
 ) -> Result<Written, ApiError> {
     for _ in 0..ATTEMPTS {
         let entry = stored(server, target)?;
-        let old = object::decode(&entry.value);
+        let old = target.definition.decode(&entry.value);
         let proposed = propose(&old)?;
         let reservation = server.addresses.reserve();
         let prepared =

@@ -62,11 +62,12 @@ fn defaulted(mut object: Value) -> Value {
     let kind = object["kind"].clone();
     let (version, namespaced) = match kind.as_str() {
         Some("GatewayClass") => ("gateway.networking.k8s.io/v1", false),
-        Some("Gateway" | "HTTPRoute" | "GRPCRoute") => ("gateway.networking.k8s.io/v1", true),
+        Some("Gateway" | "HTTPRoute" | "GRPCRoute" | "ReferenceGrant") => {
+            ("gateway.networking.k8s.io/v1", true)
+        }
         Some("EndpointSlice") => ("discovery.k8s.io/v1", true),
         Some("Ingress") => ("networking.k8s.io/v1", true),
         Some("IngressClass") => ("networking.k8s.io/v1", false),
-        Some("ReferenceGrant") => ("gateway.networking.k8s.io/v1beta1", true),
         Some("Service" | "Secret") => ("v1", true),
         _ => ("v1", false),
     };

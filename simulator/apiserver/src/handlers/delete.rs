@@ -51,7 +51,7 @@ pub(crate) async fn delete_collection(server: &Server, call: &Call) -> Result<Re
         };
         match deletion::delete(server, &target, &options).await {
             Ok(Deleted::Gone(object)) => items.push(object),
-            Ok(Deleted::Waiting(bytes)) => items.push(object::decode(&bytes)),
+            Ok(Deleted::Waiting(bytes)) => items.push(call.definition.decode(&bytes)),
             // Somebody else was faster.
             Err(ApiError::NotFound(_)) => {}
             Err(error) => return Err(error),

@@ -148,6 +148,8 @@ pub struct ResourceDef {
     pub group: Cow<'static, str>,
     /// Version, such as `v1`.
     pub version: Cow<'static, str>,
+    /// Further versions in which the same objects are served with the same fields.
+    pub older_versions: Vec<Cow<'static, str>>,
     /// Kind, such as `Deployment`.
     pub kind: Cow<'static, str>,
     /// Lower-case plural used in paths.

@@ -1,7 +1,8 @@
 //! ReferenceGrant: lets objects of other namespaces refer to those of its own.
+//! It is `v1` since release 1.5 of the Gateway API and `v1beta1` before, with the same fields.
 //! <https://gateway-api.sigs.k8s.io/reference/spec/#referencegrant>
 
-use lab_api::gateway::{GRANT_VERSION, GROUP, ReferenceGrant};
+use lab_api::gateway::{GROUP, OLD_GRANT_VERSION, ReferenceGrant};
 
 use super::custom::{self, validate_not_empty, validate_pattern};
 use super::typed::{Kind, define, words};
@@ -11,7 +12,7 @@ use crate::validation::FieldError;
 /// The definition of ReferenceGrant.
 pub(super) fn definition() -> ResourceDef {
     ResourceDef {
-        version: GRANT_VERSION.into(),
+        older_versions: words(&[OLD_GRANT_VERSION]),
         short_names: words(&["refgrant"]),
         categories: words(&["gateway-api"]),
         columns: vec![columns::name(), custom::age()],

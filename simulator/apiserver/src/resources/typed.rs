@@ -90,6 +90,7 @@ pub(super) fn define<K: Kind>(
     ResourceDef {
         group: group.into(),
         version: "v1".into(),
+        older_versions: Vec::new(),
         kind: kind.into(),
         plural: plural.into(),
         singular: kind.to_lowercase().into(),

@@ -86,6 +86,11 @@ async fn kubectl_drives_a_deployment() {
 }
 
 #[tokio::test]
+async fn kubectl_applies_and_reads_a_kind_in_both_of_its_versions() {
+    with_each_kubectl(both_versions).await;
+}
+
+#[tokio::test]
 async fn kubectl_is_told_that_it_may_do_everything() {
     with_each_kubectl(rights).await;
 }
@@ -414,4 +419,48 @@ async fn rights(kubectl: &Kubectl<'_>) {
         .run(&["auth", "whoami", "-o", &format!("jsonpath={name}")])
         .await;
     assert_eq!(who, "devops-lab");
+}
+
+async fn both_versions(kubectl: &Kubectl<'_>) {
+    let manifest = |version: &str, kind: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/{version}\n\
+             kind: ReferenceGrant\n\
+             metadata: {{name: grant}}\n\
+             spec:\n  \
+               from: [{{group: gateway.networking.k8s.io, kind: {kind}, namespace: web}}]\n  \
+               to: [{{group: '', kind: Service}}]\n"
+        )
+    };
+    let file = kubectl.home.path().join("grant.yaml");
+    for (version, kind, said) in [
+        ("v1beta1", "HTTPRoute", "created"),
+        ("v1", "HTTPRoute", "configured"),
+        ("v1", "GRPCRoute", "configured"),
+        ("v1beta1", "GRPCRoute", "configured"),
+    ] {
+        std::fs::write(&file, manifest(version, kind)).unwrap();
+        let out = kubectl.run(&["apply", "-f", "grant.yaml"]).await;
+        // Only the annotation of what was applied last may differ, by the version in it.
+        assert!(
+            out.contains(said) || out.contains("unchanged"),
+            "{version}: {out}"
+        );
+        for (asked, expected) in [
+            ("referencegrants", "gateway.networking.k8s.io/v1"),
+            (
+                "referencegrants.v1beta1.gateway.networking.k8s.io",
+                "gateway.networking.k8s.io/v1beta1",
+            ),
+        ] {
+            let path = "jsonpath={.apiVersion} {.spec.from[0].kind}";
+            let out = kubectl.run(&["get", asked, "grant", "-o", path]).await;
+            assert_eq!(out, format!("{expected} {kind}"));
+        }
+        let table = kubectl.run(&["get", "refgrant"]).await;
+        assert!(table.contains("grant"), "{table}");
+    }
+    kubectl.run(&["delete", "-f", "grant.yaml"]).await;
+    let left = kubectl.run(&["get", "refgrant", "-o", "name"]).await;
+    assert_eq!(left, "");
 }

@@ -11,5 +11,6 @@ mod patches;
 mod subresources;
 mod support;
 mod tables;
+mod versions;
 mod watches;
 mod writes;

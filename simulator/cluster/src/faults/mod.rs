@@ -65,7 +65,8 @@ pub enum Target {
     Node,
     /// A pod, `NAME` or `NAMESPACE/NAME`; by default one at random that runs.
     Pod,
-    /// An HTTPRoute, `NAME` or `NAMESPACE/NAME`; by default the only one, else one at random.
+    /// An HTTPRoute, GRPCRoute or Ingress: `NAME` or `NAMESPACE/NAME`, behind `grpcroute/` or such
+    /// where the name does not tell which; by default one at random.
     Route,
     /// A name in DNS; by default every name.
     Name,

@@ -14,11 +14,7 @@ const LEFT_OUT: &[&str] = &["node-drain", "certificate-expire", "image-pull-corr
 /// Where none can.
 pub async fn choose(stage: &Stage) -> anyhow::Result<&'static FaultDef> {
     let pods = !stage.running_pods().await?.is_empty();
-    let routes = super::stage::kind("gateway.networking.k8s.io", "v1", "HTTPRoute");
-    let routes = stage
-        .object(&routes, "HTTPRoute", None, |_| true)
-        .await
-        .is_ok();
+    let routes = !super::gateway::routes(stage).await?.is_empty();
     let candidates = candidates(stage.record.engine, pods, routes);
     stage
         .pick(&candidates)

@@ -153,13 +153,23 @@ impl Stage {
         asked: Option<&str>,
         counts: impl Fn(&DynamicObject) -> bool,
     ) -> anyhow::Result<Place> {
+        let places = self.places(kind, counts).await?;
+        self.among(word, &places, asked)
+    }
+
+    /// Where the objects of a kind are that count, by name.
+    pub(super) async fn places(
+        &self,
+        kind: &ApiResource,
+        counts: impl Fn(&DynamicObject) -> bool,
+    ) -> anyhow::Result<Vec<Place>> {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), kind);
         let found = api.list(&ListParams::default()).await;
         let found = found.with_context(|| format!("the API does not list {}", kind.plural))?;
         let counted = found.items.iter().filter(|object| counts(object));
         let mut places: Vec<_> = counted.map(Place::of).collect();
         places.sort_by_key(ToString::to_string);
-        self.among(word, &places, asked)
+        Ok(places)
     }
 
     fn among(&self, word: &str, places: &[Place], asked: Option<&str>) -> anyhow::Result<Place> {

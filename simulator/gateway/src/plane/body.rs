@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::endpoint::InFlight;
 use super::http1::{ClientBody, Download, Link};
 use super::mirror::{Copied, Duplicate};
+use super::replay::Passage;
 use crate::metrics::Series;
 
 /// Why a body does not go on.
@@ -52,6 +53,8 @@ pub(super) enum RequestBody {
     Copied(Box<Copied>),
     /// A copy.
     Duplicate(Duplicate),
+    /// Any of them, and kept on the way.
+    Passage(Passage),
 }
 
 impl RequestBody {
@@ -67,7 +70,11 @@ impl RequestBody {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(_) | Self::Http2(..) | Self::Copied(_) | Self::Duplicate(_) => false,
+            Self::Http1(_)
+            | Self::Http2(..)
+            | Self::Copied(_)
+            | Self::Duplicate(_)
+            | Self::Passage(_) => false,
         }
     }
 
@@ -75,7 +82,7 @@ impl RequestBody {
     pub(super) fn unbounded(&mut self) {
         match self {
             // Copies are made of bodies whose limit is set.
-            Self::Empty | Self::Copied(_) | Self::Duplicate(_) => {}
+            Self::Empty | Self::Copied(_) | Self::Duplicate(_) | Self::Passage(_) => {}
             Self::Http1(body) => body.unbounded(),
             Self::Http2(_, room) => *room = u64::MAX,
         }
@@ -106,6 +113,7 @@ impl Body for RequestBody {
             }
             Self::Copied(body) => body.poll_frame(cx),
             Self::Duplicate(body) => body.poll_frame(cx),
+            Self::Passage(body) => body.poll_frame(cx),
         }
     }
 
@@ -116,6 +124,7 @@ impl Body for RequestBody {
             Self::Http2(body, _) => body.is_end_stream(),
             Self::Copied(body) => body.is_end_stream(),
             Self::Duplicate(_) => false,
+            Self::Passage(body) => body.is_end_stream(),
         }
     }
 
@@ -126,6 +135,7 @@ impl Body for RequestBody {
             Self::Http2(body, _) => body.size_hint(),
             Self::Copied(body) => body.size_hint(),
             Self::Duplicate(body) => body.size_hint(),
+            Self::Passage(body) => body.size_hint(),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::Plane;
 use super::answer::Cause;
 use super::body::{BodyError, RequestBody, Source};
 use super::endpoint::{Endpoint, InFlight};
+use super::interim::Interim;
 use super::upstream::{self, Failure, Sending};
 use crate::table::Target;
 
@@ -40,6 +41,9 @@ pub(super) struct Search<'a> {
     started: Instant,
     /// Who asks, where that decides who answers.
     client: Option<IpAddr>,
+    /// Who refused first, to be asked again after all others.
+    refuser: Option<Arc<Endpoint>>,
+    refusals: usize,
 }
 
 impl<'a> Search<'a> {
@@ -51,6 +55,8 @@ impl<'a> Search<'a> {
             tried: Vec::new(),
             started: Instant::now(),
             client: None,
+            refuser: None,
+            refusals: 0,
         }
     }
 
@@ -79,10 +85,19 @@ impl<'a> Search<'a> {
         let endpoint = match self.pick() {
             Some(endpoint) => endpoint,
             None if self.renew() => self.pick()?,
-            None => return None,
+            None => self.refuser.take()?,
         };
         self.tried.push(endpoint.address);
         Some(endpoint)
+    }
+
+    /// Notes that an endpoint did not want the request, which says little about the endpoint:
+    /// the first to do so is asked once more when no other is left.
+    fn refused(&mut self, endpoint: &Arc<Endpoint>) {
+        if self.refusals == 0 {
+            self.refuser = Some(Arc::clone(endpoint));
+        }
+        self.refusals += 1;
     }
 
     /// Goes on with the newest table; false where nothing has changed in it.
@@ -103,7 +118,8 @@ impl<'a> Search<'a> {
 /// Sends the request to an endpoint. One that does not take the connection is ejected and the
 /// request goes to another. One that takes the request and dies gets it taken away once, if
 /// sending it twice does no harm: a request that kills whoever gets it must not go round. An
-/// endpoint that was on its way out of the table anyway does not count.
+/// endpoint that was on its way out of the table anyway does not count. One that refuses the
+/// request has done nothing with it, so that any request can go to another.
 ///
 /// `limit` is the time for one try.
 pub(super) async fn forward(
@@ -112,6 +128,7 @@ pub(super) async fn forward(
     parts: Parts,
     body: RequestBody,
     limit: Option<Duration>,
+    interim: &Interim,
 ) -> Result<Reply, Unanswered> {
     let mut search = Search::new(plane, target);
     let mut sending = Sending::new(parts, body, target.http2);
@@ -119,7 +136,7 @@ pub(super) async fn forward(
     let mut losses = 0;
     while let Some(endpoint) = search.next() {
         let in_flight = endpoint.begin();
-        let trying = upstream::send(&endpoint, &mut sending);
+        let trying = upstream::send(&endpoint, &mut sending, interim);
         let sent = match limit {
             None => trying.await,
             Some(limit) => match tokio::time::timeout(limit, trying).await {
@@ -138,6 +155,11 @@ pub(super) async fn forward(
             Err(Failure::NotSent(source)) => {
                 let words = refused(target, endpoint.address, &*source);
                 reason = (Cause::ConnectFailed, words);
+            }
+            Err(Failure::Refused(source)) => {
+                tracing::debug!(endpoint = %endpoint.address, error = %source, "refused");
+                reason = (Cause::UpstreamClosed, declined(target, endpoint.address));
+                search.refused(&endpoint);
             }
             Err(Failure::Client(error)) => return Err(client_broke(&error)),
             Err(Failure::Lost { again, source }) => {
@@ -174,6 +196,13 @@ fn no_endpoints(target: &Target) -> String {
 fn refused(target: &Target, address: SocketAddr, error: &dyn std::error::Error) -> String {
     format!(
         "no endpoint of service {} takes connections ({address}: {error})",
+        target.name
+    )
+}
+
+fn declined(target: &Target, address: SocketAddr) -> String {
+    format!(
+        "endpoint {address} of service {} refused the request",
         target.name
     )
 }

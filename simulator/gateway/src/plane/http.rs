@@ -12,6 +12,7 @@ use super::answer::{Cause, answer, in_grpc_form, is_grpc};
 use super::body::{Record, RequestBody, ResponseBody, Source, Tunnel, UpstreamBody};
 use super::endpoint::InFlight;
 use super::forward::{Reply, Unanswered, forward};
+use super::interim::Interim;
 use super::{Plane, Stop, headers, mirror};
 use crate::table::{Backend, Hit, Origin, Rule, host_of};
 
@@ -30,16 +31,18 @@ pub(super) struct Client {
     pub(super) stop: Stop,
 }
 
-/// Answers one request, which began to arrive at `started`.
+/// Answers one request, which began to arrive at `started`; `interim` is told what a backend
+/// says before its response.
 pub(super) async fn serve(
     plane: &Plane,
     client: &Client,
     started: Instant,
     parts: Parts,
     body: RequestBody,
+    interim: &Interim,
 ) -> Response<ResponseBody> {
     let grpc = is_grpc(&parts);
-    let response = respond(plane, client, started, parts, body).await;
+    let response = respond(plane, client, started, parts, body, interim).await;
     if grpc {
         in_grpc_form(response)
     } else {
@@ -53,6 +56,7 @@ async fn respond(
     started: Instant,
     parts: Parts,
     mut body: RequestBody,
+    interim: &Interim,
 ) -> Response<ResponseBody> {
     let routed = fits(plane, &parts, &mut body).and_then(|()| route(plane, client, &parts));
     let routed = match routed {
@@ -71,6 +75,7 @@ async fn respond(
         client,
         started,
         routed,
+        interim,
     };
     exchange.answer(parts, body).await
 }
@@ -124,6 +129,7 @@ struct Exchange<'a> {
     client: &'a Client,
     started: Instant,
     routed: Routed,
+    interim: &'a Interim,
 }
 
 impl Exchange<'_> {
@@ -211,7 +217,7 @@ impl Exchange<'_> {
         let body = mirror::copy(self.plane, &self.rule().mirrors, &parts, body);
         backend.filters.request.apply(&mut parts.headers);
         let limit = self.rule().timeouts.backend;
-        let forwarding = forward(self.plane, target, parts, body, limit);
+        let forwarding = forward(self.plane, target, parts, body, limit, self.interim);
         let reply = match self.rule().timeouts.request {
             None => forwarding.await,
             Some(limit) => tokio::time::timeout_at(self.started + limit, forwarding)

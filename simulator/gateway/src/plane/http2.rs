@@ -17,6 +17,7 @@ use super::Plane;
 use super::body::RequestBody;
 use super::http::{Client, serve as answer};
 use super::http1::Reader;
+use super::interim::Interim;
 use super::io::Shared;
 
 /// Streams that one client may have open, as nginx has it by default.
@@ -43,7 +44,7 @@ pub(super) async fn serve(plane: Arc<Plane>, reader: Reader<Shared>, client: Arc
             let started = Instant::now();
             let (parts, body) = request.into_parts();
             let body = RequestBody::of_stream(body, plane.limits.body);
-            Ok::<_, Infallible>(answer(&plane, &client, started, parts, body).await)
+            Ok::<_, Infallible>(answer(&plane, &client, started, parts, body, &Interim::None).await)
         }
     });
     let connection = builder.serve_connection(TokioIo::new(reader), service);

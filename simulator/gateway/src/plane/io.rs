@@ -3,8 +3,9 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -44,24 +45,60 @@ impl Io {
     }
 }
 
+/// Bytes of words in between that wait for a client to take them; beyond it they are left out.
+const HELD: usize = 64 * 1024;
+
 /// A client's connection whose two directions are used at the same time by one task: the
 /// request's body is read while the response is written. The lock is never contended.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<Io>>);
+pub(super) struct Shared(Arc<Mutex<Both>>);
+
+struct Both {
+    io: Io,
+    /// Words in between that were not taken at once. Whatever is written next comes after them.
+    held: BytesMut,
+}
 
 impl Shared {
     pub(super) fn new(io: Io) -> Self {
-        Self(Arc::new(Mutex::new(io)))
+        let held = BytesMut::new();
+        Self(Arc::new(Mutex::new(Both { io, held })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Io> {
+    /// Says a word before the response, such as a `100 Continue`; only between messages. A
+    /// client that takes nothing is told it with the response, or not at all.
+    pub(super) fn interject(&self, word: &[u8], cx: &mut Context<'_>) {
+        let mut both = self.lock();
+        if both.held.len() + word.len() <= HELD {
+            both.held.extend_from_slice(word);
+            // Whoever writes the response hears of an error, or goes on with the rest.
+            let _ = both.poll_held(cx).map_ok(|()| {
+                let _ = both.io.stream().poll_flush(cx);
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Both> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Both {
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let written = ready!(self.io.stream().poll_write(cx, &self.held))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.held.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Wire for Shared {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &*self.lock() {
+        match &self.lock().io {
             Io::Tcp(stream) => stream.poll_readable(cx),
             Io::Layered(_) => Poll::Ready(()),
         }
@@ -74,7 +111,7 @@ impl AsyncRead for Shared {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self.lock() {
+        match &mut self.lock().io {
             Io::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Io::Layered(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
@@ -87,7 +124,9 @@ impl AsyncWrite for Shared {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self.lock() {
+        let mut both = self.lock();
+        ready!(both.poll_held(cx))?;
+        match &mut both.io {
             Io::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Io::Layered(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
@@ -98,24 +137,28 @@ impl AsyncWrite for Shared {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self.lock() {
+        let mut both = self.lock();
+        ready!(both.poll_held(cx))?;
+        match &mut both.io {
             Io::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Io::Layered(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &*self.lock() {
+        match &self.lock().io {
             Io::Tcp(stream) => stream.is_write_vectored(),
             Io::Layered(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lock().stream().poll_flush(cx)
+        let mut both = self.lock();
+        ready!(both.poll_held(cx))?;
+        both.io.stream().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.lock().stream().poll_shutdown(cx)
+        self.lock().io.stream().poll_shutdown(cx)
     }
 }

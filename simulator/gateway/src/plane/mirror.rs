@@ -19,6 +19,8 @@ use tokio::time::Instant;
 use super::Plane;
 use super::body::{BodyError, Record, RequestBody, ResponseBody, UpstreamBody};
 use super::forward::{Reply, forward};
+use super::interim::Interim;
+use super::replay::copy_of;
 use crate::table::{Backend, Mirror};
 
 /// Frames of a body that a copy may be behind its original: about a megabyte.
@@ -95,15 +97,19 @@ impl Drop for Copied {
     }
 }
 
-fn copy_of(frame: &Frame<Bytes>) -> Frame<Bytes> {
-    match (frame.data_ref(), frame.trailers_ref()) {
-        (Some(data), _) => Frame::data(data.clone()),
-        (None, Some(trailers)) => Frame::trailers(trailers.clone()),
-        (None, None) => Frame::data(Bytes::new()),
-    }
-}
-
 impl Duplicate {
+    /// A whole body.
+    #[cfg(test)]
+    pub(super) fn of(parts: &[&'static str]) -> Self {
+        let (sender, frames) = mpsc::channel(parts.len().max(1));
+        for part in parts {
+            let frame = Frame::data(Bytes::from_static(part.as_bytes()));
+            sender.try_send(Some(frame)).expect("there is room");
+        }
+        let size = SizeHint::new();
+        Self { frames, size }
+    }
+
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -174,7 +180,7 @@ async fn exchange(plane: &Plane, backend: &Backend, mut parts: Parts, body: Requ
     let Ok(target) = &backend.target else { return };
     let started = Instant::now();
     backend.filters.request.apply(&mut parts.headers);
-    match forward(plane, target, parts, body, None).await {
+    match forward(plane, target, parts, body, None, &Interim::None).await {
         Ok(Reply {
             head,
             body,

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -16,9 +17,23 @@ use tokio::net::TcpStream;
 use super::body::{BodyError, RequestBody, Source};
 use super::endpoint::Endpoint;
 use super::http1::{Broken, Link, Upload, exchange};
+use super::interim::Interim;
+use super::replay::Kept;
 
 /// An HTTP/2 connection to an endpoint, shared by its requests.
-pub(super) type Http2 = http2::SendRequest<RequestBody>;
+#[derive(Clone, Debug)]
+pub(super) struct Http2 {
+    sender: http2::SendRequest<RequestBody>,
+    /// The endpoint has said that it takes no further request on it.
+    leaving: Arc<AtomicBool>,
+}
+
+impl Http2 {
+    /// True where it takes no further request.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed() || self.leaving.load(Ordering::Relaxed)
+    }
+}
 
 /// Longest wait for an endpoint to take a connection. On one machine it takes microseconds;
 /// the limit is for a host that is gone and drops packets.
@@ -41,16 +56,18 @@ pub(super) enum Sending {
         /// It asks for a change of protocol.
         upgrade: bool,
     },
-    /// In the form of HTTP/2; taken while it is on its way.
-    Http2(Option<Box<Request<RequestBody>>>),
+    /// In the form of HTTP/2.
+    Http2 { parts: Box<Parts>, body: Kept },
 }
 
 impl Sending {
     /// The request, in the form that the endpoints of a Service want it in.
     pub(super) fn new(parts: Parts, body: RequestBody, http2: bool) -> Self {
         if http2 {
-            let request = in_http2_form(Request::from_parts(parts, body));
-            return Self::Http2(Some(Box::new(request)));
+            return Self::Http2 {
+                parts: Box::new(in_http2_form(parts)),
+                body: Kept::new(body),
+            };
         }
         Self::Http1 {
             upload: Upload::new(&parts, body),
@@ -65,6 +82,8 @@ impl Sending {
 pub(super) enum Failure {
     /// The endpoint got nothing; the request can go elsewhere.
     NotSent(Box<dyn Error + Send + Sync>),
+    /// The endpoint says that it did nothing with the request, so that it can go elsewhere.
+    Refused(Box<dyn Error + Send + Sync>),
     /// The endpoint got the request, or a part of it, and did not answer.
     Lost {
         /// Sending it twice does no harm.
@@ -81,18 +100,18 @@ pub(super) enum Failure {
 pub(super) async fn send(
     endpoint: &Arc<Endpoint>,
     sending: &mut Sending,
+    interim: &Interim,
 ) -> Result<(response::Parts, Source), Failure> {
     match sending {
         Sending::Http1 {
             parts,
             upload,
             upgrade,
-        } => send_http1(endpoint, parts, upload, *upgrade).await,
-        Sending::Http2(request) => {
-            let sent = request.take().expect("it came back with the last failure");
-            let (response, unsent) = send_http2(endpoint, *sent).await;
-            *request = unsent.map(Box::new);
-            let (parts, body) = response?.into_parts();
+        } => send_http1(endpoint, parts, upload, *upgrade, interim).await,
+        Sending::Http2 { parts, body } => {
+            let response = send_http2(endpoint, parts, body).await?;
+            body.let_go();
+            let (parts, body) = response.into_parts();
             Ok((parts, Source::Http2(body)))
         }
     }
@@ -103,6 +122,7 @@ async fn send_http1(
     parts: &Parts,
     upload: &mut Upload,
     upgrade: bool,
+    interim: &Interim,
 ) -> Result<(response::Parts, Source), Failure> {
     let again = may_repeat(&parts.method, upload.has_no_body());
     while let Some(link) = endpoint.take_idle() {
@@ -110,7 +130,7 @@ async fn send_http1(
         if !again && !link.is_quiet_now() {
             continue;
         }
-        match exchange(link, upload, &parts.method, upgrade).await {
+        match exchange(link, upload, &parts.method, upgrade, interim).await {
             Ok((response, download)) => return Ok((response, Source::Http1(download))),
             Err(Broken::Endpoint(_)) if upload.is_unsent() => {}
             Err(Broken::Endpoint(_)) if again => {
@@ -123,7 +143,7 @@ async fn send_http1(
     let stream = connect(endpoint)
         .await
         .map_err(|error| Failure::NotSent(error.into()))?;
-    match exchange(Link::new(stream), upload, &parts.method, upgrade).await {
+    match exchange(Link::new(stream), upload, &parts.method, upgrade, interim).await {
         Ok((response, download)) => Ok((response, Source::Http1(download))),
         Err(broken) => Err(failure(broken, parts, upload, again)),
     }
@@ -150,22 +170,22 @@ fn failure(broken: Broken, parts: &Parts, upload: &mut Upload, again: bool) -> F
     }
 }
 
-/// The response, and the request where it can still be used.
+/// A shared connection may be about to end. What the endpoint then leaves undone goes to it
+/// again, over a new connection.
 async fn send_http2(
     endpoint: &Arc<Endpoint>,
-    request: Request<RequestBody>,
-) -> (
-    Result<Response<Incoming>, Failure>,
-    Option<Request<RequestBody>>,
-) {
-    let connection = match endpoint.http2() {
-        Some(connection) => connection,
-        None => match connect_http2(endpoint).await {
-            Ok(connection) => connection,
-            Err(source) => return (Err(Failure::NotSent(source)), Some(request)),
-        },
-    };
-    try_http2(endpoint, connection, request).await
+    parts: &Parts,
+    body: &Kept,
+) -> Result<Response<Incoming>, Failure> {
+    if let Some(shared) = endpoint.http2() {
+        let tried = try_http2(endpoint, shared.clone(), parts, body).await;
+        match tried {
+            Err(Failure::NotSent(_) | Failure::Refused(_)) if shared.is_closed() => {}
+            answered => return answered,
+        }
+    }
+    let new = connect_http2(endpoint).await.map_err(Failure::NotSent)?;
+    try_http2(endpoint, new, parts, body).await
 }
 
 /// The response must not be waited for alone. A connection that closes at the very moment in
@@ -174,69 +194,98 @@ async fn send_http2(
 /// connection is not told, so it has to be looked for.
 async fn try_http2(
     endpoint: &Endpoint,
-    mut connection: Http2,
-    request: Request<RequestBody>,
-) -> (
-    Result<Response<Incoming>, Failure>,
-    Option<Request<RequestBody>>,
-) {
-    let again = may_repeat(request.method(), request.body().is_empty());
-    let copy = again.then(|| copy_of(&request));
-    let mut sending = pin!(connection.try_send_request(request));
+    connection: Http2,
+    parts: &Parts,
+    body: &Kept,
+) -> Result<Response<Incoming>, Failure> {
+    let again = may_repeat(&parts.method, body.is_empty());
+    let Some(passage) = body.again() else {
+        let source = "a part of the request's body is gone".into();
+        return Err(Failure::Lost { again, source });
+    };
+    let request = Request::from_parts(parts.clone(), passage);
+    let Http2 {
+        mut sender,
+        leaving,
+    } = connection;
+    let mut sending = pin!(sender.try_send_request(request));
     let sent = loop {
         tokio::select! {
             biased;
             sent = &mut sending => break sent,
-            () = tokio::time::sleep(LOOK_AGAIN), if !connection.is_closed() => {}
-            () = std::future::ready(()), if connection.is_closed() => {
+            () = tokio::time::sleep(LOOK_AGAIN), if !sender.is_closed() => {}
+            () = std::future::ready(()), if sender.is_closed() => {
                 endpoint.forget_closed_http2();
-                drop(connection);
+                drop(sender);
                 break sending.await;
             }
         }
     };
-    match sent {
-        Ok(response) => (Ok(response), None),
-        Err(error) => unanswered(error, copy),
+    sent.map_err(|error| {
+        let failure = unanswered(error, again);
+        if let Failure::Refused(source) = &failure
+            && is_end_of_connection(&**source)
+        {
+            leaving.store(true, Ordering::Relaxed);
+        }
+        failure
+    })
+}
+
+fn unanswered(mut error: TrySendError<Request<RequestBody>>, again: bool) -> Failure {
+    let unsent = error.take_message().is_some();
+    let source = error.into_error();
+    if unsent {
+        return Failure::NotSent(source.into());
+    }
+    if is_refusal(&source) {
+        return Failure::Refused(source.into());
+    }
+    // A response that makes no sense would make no more sense the second time.
+    let closed = !source.is_parse() && !source.is_user() && !source.is_timeout();
+    Failure::Lost {
+        again: again && closed,
+        source: source.into(),
     }
 }
 
-fn unanswered(
-    mut error: TrySendError<Request<RequestBody>>,
-    copy: Option<Request<RequestBody>>,
-) -> (
-    Result<Response<Incoming>, Failure>,
-    Option<Request<RequestBody>>,
-) {
-    if let Some(unsent) = error.take_message() {
-        let source = error.into_error().into();
-        return (Err(Failure::NotSent(source)), Some(unsent));
+/// True where the endpoint has promised that it did nothing with the request: it refused the
+/// stream, or it closes the connection and the stream is beyond the last one that it looks at.
+/// (Streams up to that one end in other ways.)
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let refused =
+        |error: &h2::Error| error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    cause(error).is_some_and(|cause| cause.is_remote() && (refused(cause) || cause.is_go_away()))
+}
+
+fn is_end_of_connection(error: &(dyn Error + 'static)) -> bool {
+    cause(error).is_some_and(h2::Error::is_go_away)
+}
+
+/// What HTTP/2 itself says.
+fn cause<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a h2::Error> {
+    loop {
+        match error.downcast_ref() {
+            Some(found) => return Some(found),
+            None => error = error.source()?,
+        }
     }
-    let source = error.into_error();
-    // A response that makes no sense would make no more sense the second time.
-    let closed = !source.is_parse() && !source.is_user() && !source.is_timeout();
-    let copy = copy.filter(|_| closed);
-    let failure = Failure::Lost {
-        again: copy.is_some(),
-        source: source.into(),
-    };
-    (Err(failure), copy)
 }
 
 /// HTTP/2 has no Host header: the host is the authority of the URI.
-fn in_http2_form(mut request: Request<RequestBody>) -> Request<RequestBody> {
-    let host = request.headers_mut().remove(header::HOST);
+fn in_http2_form(mut parts: Parts) -> Parts {
+    let host = parts.headers.remove(header::HOST);
     let authority = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
-    let mut parts = request.uri().clone().into_parts();
+    let mut target = parts.uri.clone().into_parts();
     if authority.is_some() {
-        parts.authority = authority;
-        parts.scheme = Some(uri::Scheme::HTTP);
+        target.authority = authority;
+        target.scheme = Some(uri::Scheme::HTTP);
     }
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
+    if let Ok(uri) = Uri::from_parts(target) {
+        parts.uri = uri;
     }
-    *request.version_mut() = Version::HTTP_2;
-    request
+    parts.version = Version::HTTP_2;
+    parts
 }
 
 async fn connect_http2(endpoint: &Endpoint) -> Result<Http2, Box<dyn Error + Send + Sync>> {
@@ -247,8 +296,12 @@ async fn connect_http2(endpoint: &Endpoint) -> Result<Http2, Box<dyn Error + Sen
             tracing::trace!(%error, "connection to an endpoint ended");
         }
     });
-    endpoint.share_http2(sender.clone());
-    Ok(sender)
+    let shared = Http2 {
+        sender,
+        leaving: Arc::default(),
+    };
+    endpoint.share_http2(shared.clone());
+    Ok(shared)
 }
 
 /// Opens a connection. An endpoint that does not take it is ejected.
@@ -272,13 +325,4 @@ pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<TcpStream> {
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2>
 fn may_repeat(method: &Method, no_body: bool) -> bool {
     method.is_idempotent() && *method != Method::CONNECT && no_body
-}
-
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
 }

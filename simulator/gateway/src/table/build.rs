@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use lab_api::gateway::HTTPRoute;
+use kube::Resource;
 use lab_context::Context;
 
 use super::{
@@ -285,13 +285,23 @@ impl Build<'_> {
     }
 }
 
-/// The faults that HTTPRoutes ask for in their annotations.
+/// The faults that routes of every kind ask for in their annotations, under the names that their
+/// rules have in the plan.
 fn faults(world: &World, context: &Context) -> HashMap<String, Arc<Faults>> {
-    let of = |route: &Arc<HTTPRoute>| {
-        let faults = Faults::of(route.metadata.annotations.as_ref(), context)?;
-        Some((key(&**route), Arc::new(faults)))
-    };
-    world.routes.iter().filter_map(of).collect()
+    fn of<K: Resource>(
+        route: &Arc<K>,
+        prefix: &str,
+        context: &Context,
+    ) -> Option<(String, Arc<Faults>)> {
+        let faults = Faults::of(route.meta().annotations.as_ref(), context)?;
+        Some((format!("{prefix}{}", key(&**route)), Arc::new(faults)))
+    }
+    let http = world.routes.iter().filter_map(|it| of(it, "", context));
+    let grpc = world.grpc_routes.iter();
+    let grpc = grpc.filter_map(|it| of(it, "GRPCRoute/", context));
+    let ingresses = world.ingresses.iter();
+    let ingresses = ingresses.filter_map(|it| of(it, "Ingress/", context));
+    http.chain(grpc).chain(ingresses).collect()
 }
 
 /// An order by the last part of addresses first, which alternates between nodes. Pods of one

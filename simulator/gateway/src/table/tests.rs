@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use http::StatusCode;
 use http::request::Parts;
 use lab_context::Context;
 use serde_json::{Value, json};
 
 use super::{Registry, Table, host_of};
+use crate::config::IngressPorts;
 use crate::plan::Plan;
 use crate::testing::{gateway, put, route, service, slice, world};
 use crate::world::World;
@@ -348,5 +350,51 @@ async fn only_ready_endpoints_get_requests_unless_none_is_left() {
         let mut found = endpoints(&table(&with(given.clone())));
         found.sort();
         assert_eq!(found, expected, "{given}");
+    }
+}
+
+#[tokio::test]
+async fn faults_are_played_on_routes_of_every_kind() {
+    let fails = json!({"faults.devops-lab.dev/abort": "100% 503"});
+    let backends = json!([{"name": "a", "port": 80}]);
+    let mut http = route("http", &["http.test"], json!([{"backendRefs": backends}]));
+    let mut grpc = route("grpc", &["grpc.test"], json!([{"backendRefs": backends}]));
+    grpc["kind"] = "GRPCRoute".into();
+    let mut ingress = json!({
+        "kind": "Ingress",
+        "metadata": {"name": "ingress", "namespace": "default"},
+        "spec": {"rules": [{"host": "ingress.test", "http": {"paths": [{
+            "path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "a", "port": {"number": 80}}},
+        }]}}]},
+    });
+    for object in [&mut http, &mut grpc, &mut ingress] {
+        object["metadata"]["annotations"] = fails.clone();
+    }
+    let class = json!({
+        "kind": "IngressClass",
+        "metadata": {"name": "devops-lab", "annotations": {
+            "ingressclass.kubernetes.io/is-default-class": "true"
+        }},
+        "spec": {"controller": lab_api::names::INGRESS_CONTROLLER},
+    });
+    let listeners = json!([{"name": "production", "port": 80}]);
+    let world = world([gateway(listeners), service("a"), class, http, grpc, ingress]);
+    let ports = IngressPorts {
+        http: 80,
+        https: 443,
+    };
+    let plan = Plan::with(&world, Some(ports));
+    let context = Context::simulated(1, 1.0);
+    let table = Registry::new(context, std::sync::Arc::default()).build(&plan, &world);
+    for (host, path) in [
+        ("http.test", "/"),
+        ("grpc.test", "/shop.Cart/Add"),
+        ("ingress.test", "/"),
+    ] {
+        let hit = table.route(80, host, &request("POST", path, &[]));
+        let rule = hit.unwrap_or_else(|| panic!("{host} is routed")).rule;
+        let faults = rule.faults.as_ref().unwrap_or_else(|| panic!("{host}"));
+        assert_eq!(faults.play().await, Some(StatusCode::SERVICE_UNAVAILABLE));
     }
 }

@@ -72,7 +72,7 @@ fn place(kind: &str) -> (&'static str, &'static str) {
         "Gateway" => ("apis/gateway.networking.k8s.io/v1", "gateways"),
         "HTTPRoute" => ("apis/gateway.networking.k8s.io/v1", "httproutes"),
         "GRPCRoute" => ("apis/gateway.networking.k8s.io/v1", "grpcroutes"),
-        "ReferenceGrant" => ("apis/gateway.networking.k8s.io/v1beta1", "referencegrants"),
+        "ReferenceGrant" => ("apis/gateway.networking.k8s.io/v1", "referencegrants"),
         "Ingress" => ("apis/networking.k8s.io/v1", "ingresses"),
         "IngressClass" => ("apis/networking.k8s.io/v1", "ingressclasses"),
         "Event" => ("api/v1", "events"),

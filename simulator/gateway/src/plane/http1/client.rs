@@ -15,6 +15,7 @@ use super::head::{self, Announced, ResponseHead};
 use super::length::{Decoder, Length, Step};
 use super::out::Out;
 use crate::plane::body::{BodyError, RequestBody};
+use crate::plane::interim::Interim;
 
 /// Largest head of a response, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -153,13 +154,14 @@ pub(in crate::plane) enum Broken {
     Client(BodyError),
 }
 
-/// Sends a request and waits for the head of its response. The body of the response follows in
+/// Sends a request and waits for the head of its response; words before it are passed on. The body of the response follows in
 /// the [`Download`], which also carries on with what is left of the request's body.
 pub(in crate::plane) async fn exchange(
     mut link: Link,
     upload: &mut Upload,
     method: &Method,
     upgrade: bool,
+    interim: &Interim,
 ) -> Result<(http::response::Parts, Download), Broken> {
     let ResponseHead { parts, keep } = loop {
         let head = poll_fn(|cx| poll_head(&mut link, upload, cx)).await?;
@@ -171,6 +173,7 @@ pub(in crate::plane) async fn exchange(
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             break head;
         }
+        interim.pass(head.parts).await;
     };
     let bodyless = *method == Method::HEAD
         || parts.status == StatusCode::NO_CONTENT

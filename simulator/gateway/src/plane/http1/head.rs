@@ -193,7 +193,7 @@ fn put_raw(out: &mut BytesMut, name: &[u8], value: &[u8]) {
 
 /// How the end of a body is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Announced {
+pub(in crate::plane) enum Announced {
     /// Not at all: there is no body, or it ends with the connection.
     Nothing,
     /// As the headers have it: what a body would be like that is not sent.
@@ -215,7 +215,11 @@ pub(super) fn put_request(out: &mut BytesMut, parts: &Parts, length: Announced) 
 }
 
 /// Writes the head of a response but for its last empty line.
-pub(super) fn put_response(out: &mut BytesMut, parts: &http::response::Parts, length: Announced) {
+pub(in crate::plane) fn put_response(
+    out: &mut BytesMut,
+    parts: &http::response::Parts,
+    length: Announced,
+) {
     out.reserve(512);
     if parts.status == StatusCode::OK {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");

@@ -17,6 +17,7 @@ mod request;
 mod server;
 
 pub(super) use client::{Broken, Download, Link, Upload, exchange};
+pub(super) use head::{Announced, put_response};
 pub(super) use reader::Reader;
 pub(super) use request::ClientBody;
 pub(super) use server::serve;

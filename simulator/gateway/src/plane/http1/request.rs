@@ -1,6 +1,5 @@
 //! The body of a client's request.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -8,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::io::AsyncWrite;
 
 use super::Reader;
 use super::length::{Decoder, Step};
@@ -127,9 +125,7 @@ impl ClientBody {
                 Ok(Step::More) => {}
             }
             if std::mem::take(&mut self.expects) && !self.home.responding.load(Ordering::Relaxed) {
-                // The connection has nothing else to send at this moment, so a word this short
-                // is always taken as a whole.
-                let _word = Pin::new(&mut reader.wire).poll_write(cx, GO_ON);
+                reader.wire.interject(GO_ON, cx);
             }
             match reader.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => {

@@ -22,6 +22,7 @@ use super::request::{ClientBody, Home};
 use crate::plane::answer::{Cause, answer};
 use crate::plane::body::{RequestBody, ResponseBody, Tunnel};
 use crate::plane::http::{self as requests, Client};
+use crate::plane::interim::Interim;
 use crate::plane::io::{Io, Shared};
 use crate::plane::patience::Patience;
 use crate::plane::{Plane, clock, http2, tunnel};
@@ -188,7 +189,11 @@ impl Connection {
             keep,
             home,
         };
-        let serving = requests::serve(&self.plane, &self.client, started, parts, body);
+        let interim = match parts.version {
+            Version::HTTP_10 => Interim::None,
+            _ => Interim::Http1(self.wire.clone()),
+        };
+        let serving = requests::serve(&self.plane, &self.client, started, parts, body, &interim);
         let response = tokio::select! {
             biased;
             response = serving => response,

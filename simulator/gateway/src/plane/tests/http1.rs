@@ -98,14 +98,35 @@ async fn a_client_of_http_1_0_keeps_its_connection_when_it_asks_to() {
 }
 
 #[tokio::test]
-async fn words_before_the_response_are_not_the_response() {
-    let said = through(
-        GET,
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-    )
-    .await;
-    assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+async fn words_before_the_response_are_passed_on_and_are_not_the_response() {
+    let backend = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let said = through(GET, backend).await;
+    let expected = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n";
+    assert!(said.starts_with(expected), "{said}");
     assert!(said.ends_with("\r\n\r\nok"), "{said}");
+    // Whoever speaks HTTP/1.0 would take them for the response.
+    let said = through("GET / HTTP/1.0\r\nHost: x\r\n\r\n", backend).await;
+    assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
+}
+
+#[tokio::test]
+async fn an_early_hint_does_not_wait_for_the_response() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lab = before(listener.local_addr().unwrap()).await;
+    let mut client = TcpStream::connect(lab.address).await.unwrap();
+    client.write_all(GET.as_bytes()).await.unwrap();
+    let (mut backend, _) = listener.accept().await.unwrap();
+    let hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    backend.write_all(hint).await.unwrap();
+    let mut said = [0; 40];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, hint);
+    // The response comes only now that the client has the hint.
+    let response = b"HTTP/1.1 204 No Content\r\n\r\n";
+    backend.write_all(response).await.unwrap();
+    let mut said = [0; 12];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"HTTP/1.1 204");
 }
 
 #[tokio::test]

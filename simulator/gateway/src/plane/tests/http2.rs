@@ -42,7 +42,7 @@ impl Frame {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -364,7 +364,7 @@ async fn a_stop_says_so_and_lets_open_streams_finish() {
     closing.await.unwrap();
 }
 
-async fn client(lab: &Lab) -> http2::SendRequest<Body> {
+pub(super) async fn client(lab: &Lab) -> http2::SendRequest<Body> {
     let stream = TcpStream::connect(lab.address).await.unwrap();
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
@@ -373,7 +373,7 @@ async fn client(lab: &Lab) -> http2::SendRequest<Body> {
     sender
 }
 
-fn call(body: Body) -> Request<Body> {
+pub(super) fn call(body: Body) -> Request<Body> {
     Request::post("http://lab.test/shop.Cart/Add")
         .header("content-type", "application/grpc")
         .header("te", "trailers")

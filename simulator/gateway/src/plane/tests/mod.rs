@@ -6,5 +6,6 @@ mod http1;
 mod http2;
 mod lab;
 mod messages;
+mod refusals;
 mod tcp;
 mod zero_loss;
