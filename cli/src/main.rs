@@ -5,7 +5,6 @@
 //!
 //! Start reading at `cli`, then one file of `commands`.
 
-mod apply;
 mod class;
 mod cli;
 mod commands;

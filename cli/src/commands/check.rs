@@ -17,7 +17,7 @@ use lab_cluster::record::{ClusterDir, Home, Record};
 use lab_cluster::{lifecycle, traffic};
 
 use self::watch::Watch;
-use super::lab::{Learner, addresses, find, language, pick, set};
+use super::lab::{Learner, addresses, find, pick, set};
 use crate::class;
 use crate::cli::{CheckArgs, Format, OutputArgs};
 use crate::labs::journey::{after, keep_beginning};
@@ -133,23 +133,27 @@ async fn remember(learner: &Learner, lab: &Lab, before: &Progress) {
     keep_beginning(&subject, lab, next).await;
 }
 
-/// Checks a lab, or one step of it, and prints what was found; true where all of it holds.
+/// Checks a lab up to a step and with it, and prints what was found; true where all of it holds.
 ///
 /// # Errors
 /// Where the lab or step does not exist.
-pub(crate) async fn check_step(
+pub(crate) async fn check_steps(
     record: &Record,
     dir: &ClusterDir,
     lab: &str,
-    step: Option<&str>,
-    lang: Option<&str>,
+    last: &str,
+    language: Language,
 ) -> anyhow::Result<bool> {
     let labs = Labs::embedded()?;
-    let target = step.map_or_else(|| lab.to_owned(), |step| format!("{lab}/{step}"));
-    let (lab, step) = find(&labs, &target)?;
-    let steps: Vec<_> = step.map_or_else(|| lab.steps.iter().collect(), |step| vec![step]);
+    let (lab, last) = find(&labs, &format!("{lab}/{last}"))?;
+    let end = lab.steps.iter().position(|step| last == Some(step));
+    let steps: Vec<_> = lab
+        .steps
+        .iter()
+        .take(end.map_or(0, |end| end + 1))
+        .collect();
     let reports = check(record, dir, &Progress::default(), lab, &steps).await?;
-    print(lab, &steps, &reports, language(lang)?);
+    print(lab, &steps, &reports, language);
     Ok(overall(&reports) == Verdict::Holds)
 }
 

@@ -9,6 +9,7 @@ mod track;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use lab_checks::language::Language;
 use lab_cluster::config::{ClusterSpec, EngineKind};
 use lab_cluster::lifecycle::{self, DEFAULT_NODES, StartOptions};
 use lab_cluster::record::{Home, Record};
@@ -50,11 +51,10 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         .context("failed to make a directory for the files of the labs")?;
     let work = async {
         if quick {
-            let lang = lang.as_deref();
             let tour = Tour {
                 home: &home,
                 name: &name,
-                lang,
+                language,
             };
             return tour.run(engine).await;
         }
@@ -129,7 +129,12 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the cluster of a tour.
-async fn cluster(home: &Home, name: &str, engine: Option<EngineKind>) -> anyhow::Result<Record> {
+async fn cluster(
+    home: &Home,
+    name: &str,
+    engine: Option<EngineKind>,
+    language: Language,
+) -> anyhow::Result<Record> {
     let began = Instant::now();
     let options = StartOptions {
         name: name.to_owned(),
@@ -145,10 +150,11 @@ async fn cluster(home: &Home, name: &str, engine: Option<EngineKind>) -> anyhow:
     progress.finish();
     let reason = report.engine_reason.unwrap_or_default();
     let engine = report.record.engine.as_str();
-    told(&format!(
-        "three nodes are Ready on the {engine} engine after {}",
-        milliseconds(began.elapsed())
-    ));
+    let took = milliseconds(began.elapsed());
+    told(&match language {
+        Language::En => format!("three nodes are Ready on the {engine} engine after {took}"),
+        Language::Fr => format!("trois nœuds sont Ready sur le moteur {engine} après {took}"),
+    });
     line(faint(&format!("    ({reason})")));
     Ok(report.record)
 }

@@ -26,11 +26,12 @@ fn kubeconfig_path(dir: &ClusterDir) -> PathBuf {
     dir.join("kubeconfig")
 }
 
-/// Writes the kubeconfig that [`variables`] name.
-pub(crate) fn write_kubeconfig(dir: &ClusterDir, record: &Record) -> anyhow::Result<()> {
+/// Writes the kubeconfig that [`variables`] name; where it is.
+pub(crate) fn write_kubeconfig(dir: &ClusterDir, record: &Record) -> anyhow::Result<PathBuf> {
     let path = kubeconfig_path(dir);
     write_atomically(&path, kubeconfig::standalone(record).as_bytes(), 0o600)
-        .with_context(|| format!("failed to write {}", path.display()))
+        .with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
 }
 
 /// The variables by which programs find a cluster.

@@ -1,6 +1,8 @@
 //! The short tour: the main job from nothing, told as it happens.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,6 +15,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use lab_api::pods::is_ready;
+use lab_checks::language::Language;
 use lab_cluster::config::EngineKind;
 use lab_cluster::lifecycle;
 use lab_cluster::record::{Home, Record};
@@ -21,13 +24,16 @@ use rust_embed::RustEmbed;
 use tokio::time::{Instant, sleep};
 
 use super::{cluster, told};
-use crate::apply::apply;
-use crate::commands::{check, image};
+use crate::commands::lab::pick;
+use crate::commands::{check, env, image};
+use crate::kubectl;
 use crate::output::{blank, faint, line, strong};
 use crate::progress::milliseconds;
 
 /// The lab whose checks the tour runs at its end.
 const LAB: &str = "deploy-three-replicas";
+/// The last of its steps that the tour does: it has no time to wait for a node that is missed.
+const LAST_STEP: &str = "heal";
 /// How long three replicas may take to become available.
 const AVAILABLE_LIMIT: Duration = Duration::from_secs(60);
 /// Requests sent through the load balancer.
@@ -44,7 +50,7 @@ struct Hello;
 pub(super) struct Tour<'a> {
     pub(super) home: &'a Home,
     pub(super) name: &'a str,
-    pub(super) lang: Option<&'a str>,
+    pub(super) language: Language,
 }
 
 impl Tour<'_> {
@@ -55,10 +61,13 @@ impl Tour<'_> {
     pub(super) async fn run(&self, engine: Option<EngineKind>) -> anyhow::Result<bool> {
         chapter(
             1,
-            "A cluster of three nodes",
-            "nodes, a load balancer, an image registry, a Kubernetes API",
+            self.say("A cluster of three nodes", "Un cluster de trois nœuds"),
+            self.say(
+                "nodes, a load balancer, an image registry, a Kubernetes API",
+                "des nœuds, un répartiteur de charge, un registre d’images, une API Kubernetes",
+            ),
         );
-        let record = cluster(self.home, self.name, engine).await?;
+        let record = cluster(self.home, self.name, engine, self.language).await?;
         let image = self.image(&record).await?;
         self.deploy(&record, &image).await?;
         self.traffic(&record).await?;
@@ -66,11 +75,21 @@ impl Tour<'_> {
         self.check(&record).await
     }
 
+    fn say<'t>(&self, en: &'t str, fr: &'t str) -> &'t str {
+        pick(self.language, en, fr)
+    }
+
     async fn image(&self, record: &Record) -> anyhow::Result<String> {
         chapter(
             2,
-            "An application, built and pushed",
-            "a few lines of JavaScript on a base image that this program brings",
+            self.say(
+                "An application, built and pushed",
+                "Une application, construite et poussée",
+            ),
+            self.say(
+                "a few lines of JavaScript on a base image that this program brings",
+                "quelques lignes de JavaScript sur une image de base que ce programme apporte",
+            ),
         );
         let directory =
             tempfile::tempdir().context("failed to make a directory for the application")?;
@@ -94,7 +113,11 @@ impl Tour<'_> {
             BTreeMap::new(),
         )
         .await?;
-        told(&format!("built {tag} in {}", milliseconds(began.elapsed())));
+        let took = milliseconds(began.elapsed());
+        told(&match self.language {
+            Language::En => format!("built {tag} in {took}"),
+            Language::Fr => format!("{tag} construite en {took}"),
+        });
         lab_cluster::registry::verify(record).await?;
         image::push_image(self.home, &tag).await?;
         Ok(tag)
@@ -103,21 +126,29 @@ impl Tour<'_> {
     async fn deploy(&self, record: &Record, image: &str) -> anyhow::Result<()> {
         chapter(
             3,
-            "Three replicas behind the load balancer",
-            "Deployment, Service and HTTPRoute, as in any Kubernetes cluster",
+            self.say(
+                "Three replicas behind the load balancer",
+                "Trois répliques derrière le répartiteur de charge",
+            ),
+            self.say(
+                "Deployment, Service and HTTPRoute, as in any Kubernetes cluster",
+                "Deployment, Service et HTTPRoute, comme dans tout cluster Kubernetes",
+            ),
         );
-        let client = lifecycle::client(record)?;
-        let began = Instant::now();
-        for file in ["k8s/deployment.yaml", "k8s/service.yaml", "k8s/route.yaml"] {
-            let content = Hello::get(file)
+        let manifests = tempfile::tempdir().context("failed to make a directory for manifests")?;
+        for name in ["deployment.yaml", "service.yaml", "route.yaml"] {
+            let file = format!("k8s/{name}");
+            let content = Hello::get(&file)
                 .with_context(|| format!("{file} is not part of the application"))?;
             let yaml =
                 String::from_utf8_lossy(&content.data).replace("localhost:5001/hello:1.0.0", image);
-            for applied in apply(&client, "default", &yaml).await? {
-                told(&applied);
-            }
+            let path = manifests.path().join(name);
+            std::fs::write(&path, yaml)
+                .with_context(|| format!("failed to write {}", path.display()))?;
         }
-        let deployments: Api<Deployment> = Api::default_namespaced(client);
+        let began = Instant::now();
+        self.apply(record, manifests.path()).await?;
+        let deployments: Api<Deployment> = Api::default_namespaced(lifecycle::client(record)?);
         loop {
             let status = deployments.get("hello").await?.status.unwrap_or_default();
             if status.available_replicas == Some(3) && status.updated_replicas == Some(3) {
@@ -131,10 +162,28 @@ impl Tour<'_> {
             }
             sleep(LOOK).await;
         }
-        told(&format!(
-            "three replicas are available {} after the first manifest",
-            milliseconds(began.elapsed())
-        ));
+        let took = milliseconds(began.elapsed());
+        told(&match self.language {
+            Language::En => {
+                format!("three replicas are available {took} after the first manifest")
+            }
+            Language::Fr => {
+                format!("trois répliques sont disponibles {took} après le premier manifeste")
+            }
+        });
+        Ok(())
+    }
+
+    /// What a learner would type, and what it says.
+    async fn apply(&self, record: &Record, manifests: &Path) -> anyhow::Result<()> {
+        let kubeconfig = env::write_kubeconfig(&self.home.cluster(self.name), record)?;
+        let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
+        let manifests = format!("--filename={}", manifests.display());
+        line(faint("  $ kubectl apply -f k8s"));
+        let words = ["apply".to_owned(), manifests, kubeconfig];
+        if kubectl::run(words.into()).await != ExitCode::SUCCESS {
+            bail!("the manifests of the application were refused");
+        }
         Ok(())
     }
 
@@ -142,8 +191,14 @@ impl Tour<'_> {
         let address = Addresses::of(record).production;
         chapter(
             4,
-            "Requests through the load balancer",
-            &format!("{REQUESTS} requests to {address}/"),
+            self.say(
+                "Requests through the load balancer",
+                "Des requêtes à travers le répartiteur de charge",
+            ),
+            &match self.language {
+                Language::En => format!("{REQUESTS} requests to {address}/"),
+                Language::Fr => format!("{REQUESTS} requêtes vers {address}/"),
+            },
         );
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let began = Instant::now();
@@ -167,7 +222,8 @@ impl Tour<'_> {
                 serde_json::from_slice(&body).context("the answer is not JSON")?;
             let pod = answer["pod"].as_str().unwrap_or("?");
             let node = answer["node"].as_str().unwrap_or("?");
-            *shares.entry(format!("{pod} on {node}")).or_default() += 1;
+            let on = self.say("on", "sur");
+            *shares.entry(format!("{pod} {on} {node}")).or_default() += 1;
         }
         for (pod, count) in &shares {
             line(format_args!(
@@ -185,8 +241,11 @@ impl Tour<'_> {
     async fn kill_one(&self, record: &Record) -> anyhow::Result<()> {
         chapter(
             5,
-            "One of them dies",
-            "kubectl delete pod, while requests keep coming",
+            self.say("One of them dies", "L’une d’elles meurt"),
+            self.say(
+                "kubectl delete pod, while requests keep coming",
+                "kubectl delete pod, pendant que les requêtes continuent",
+            ),
         );
         let address = Addresses::of(record).production;
         let pods: Api<Pod> = Api::default_namespaced(lifecycle::client(record)?);
@@ -200,7 +259,10 @@ impl Tour<'_> {
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let began = Instant::now();
         pods.delete(&victim, &DeleteParams::default()).await?;
-        told(&format!("pod/{victim} is told to go"));
+        told(&match self.language {
+            Language::En => format!("pod/{victim} is told to go"),
+            Language::Fr => format!("pod/{victim} est prié de partir"),
+        });
         let (mut answered, mut failed) = (0_usize, 0_usize);
         loop {
             match client.get(format!("{address}/").parse()?).await {
@@ -222,20 +284,33 @@ impl Tour<'_> {
                 );
             }
         }
-        told(&format!(
-            "another one is ready after {}; meanwhile {answered} requests were answered and {failed} failed",
-            milliseconds(began.elapsed())
-        ));
+        let took = milliseconds(began.elapsed());
+        told(&match self.language {
+            Language::En => format!("another one is ready after {took}"),
+            Language::Fr => format!("un autre est prêt après {took}"),
+        });
+        told(&match self.language {
+            Language::En => {
+                format!("meanwhile {answered} requests were answered and {failed} failed")
+            }
+            Language::Fr => {
+                format!("entre-temps, {answered} requêtes servies et {failed} échouées")
+            }
+        });
         Ok(())
     }
 
     async fn check(&self, record: &Record) -> anyhow::Result<bool> {
         chapter(
             6,
-            "The check that a learner would run",
-            "devops-lab check deploy-three-replicas",
+            self.say(
+                "The checks that a learner would run",
+                "Les vérifications qu’un élève lancerait",
+            ),
+            "devops-lab check deploy-three-replicas/…",
         );
-        check::check_step(record, &self.home.cluster(self.name), LAB, None, self.lang).await
+        let dir = self.home.cluster(self.name);
+        check::check_steps(record, &dir, LAB, LAST_STEP, self.language).await
     }
 }
 

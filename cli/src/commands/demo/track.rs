@@ -46,7 +46,7 @@ impl Track<'_> {
             bail!("none of these labs belongs to the core track (folders 00 to 07)");
         };
         self.announce(&labs);
-        cluster(self.home, self.name, engine).await?;
+        cluster(self.home, self.name, engine, self.language).await?;
         let dir = self.home.cluster(self.name);
         // The tour needs nothing but this program, so it shows nothing but this program.
         let journey = Journey::alone(self.labs, self.home, &dir, self.workspace, Kubectl::Own)?;
