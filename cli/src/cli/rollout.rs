@@ -16,7 +16,7 @@ pub(crate) enum RolloutCommand {
     List(RolloutListArgs),
     /// Wait until a rollout is healthy, and fail if it is degraded
     #[command(
-        after_help = "Examples:\n  devops-lab rollout status hello\n  devops-lab rollout status hello --timeout 120\n\nExit code: 0 healthy, 1 degraded or not done in time."
+        after_help = "Examples:\n  devops-lab rollout status hello\n  devops-lab rollout status hello --timeout 120\n  devops-lab rollout status hello --no-wait\n\nExit code: 0 healthy, 1 degraded or not done in time; with --no-wait, 1 while it is not healthy."
     )]
     Status(RolloutStatusArgs),
     /// Go on: past a pause, past a step, or to the end

@@ -268,7 +268,7 @@ async fn status(args: RolloutStatusArgs) -> anyhow::Result<ExitCode> {
     if no_wait {
         let (phase, message) = view::phase(&present);
         line(told(&phase, message.as_deref()));
-        return Ok(ExitCode::SUCCESS);
+        return ended(&phase, message);
     }
     let wait = watch::until_done(&namespace, &rollout, |phase, message| {
         line(told(phase, message));
@@ -282,13 +282,17 @@ async fn status(args: RolloutStatusArgs) -> anyhow::Result<ExitCode> {
             ),
         },
     };
-    if phase == "Healthy" {
-        return Ok(ExitCode::SUCCESS);
+    ended(&phase, message)
+}
+
+/// What scripts learn of a phase: only a healthy rollout is a success.
+fn ended(phase: &str, message: Option<String>) -> anyhow::Result<ExitCode> {
+    let why = message.map_or_else(String::new, |message| format!(": {message}"));
+    match phase {
+        "Healthy" => Ok(ExitCode::SUCCESS),
+        "Degraded" => bail!("the rollout is degraded{why}"),
+        phase => bail!("the rollout is not healthy yet, but {phase}{why}"),
     }
-    bail!(
-        "the rollout is degraded{}",
-        message.map_or_else(String::new, |message| format!(": {message}"))
-    )
 }
 
 fn told(phase: &str, message: Option<&str>) -> String {
@@ -411,4 +415,34 @@ async fn history(args: RolloutHistoryArgs) -> anyhow::Result<ExitCode> {
         .collect();
     table(&["REVISION", "IMAGES", "AGE", "INFO"], &rows);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_healthy_rollout_is_a_success() {
+        assert!(ended("Healthy", None).is_ok());
+        for (phase, message, expected) in [
+            (
+                "Degraded",
+                Some("RolloutAborted"),
+                "the rollout is degraded: RolloutAborted",
+            ),
+            (
+                "Paused",
+                Some("CanaryPauseStep"),
+                "the rollout is not healthy yet, but Paused: CanaryPauseStep",
+            ),
+            (
+                "Progressing",
+                None,
+                "the rollout is not healthy yet, but Progressing",
+            ),
+        ] {
+            let error = ended(phase, message.map(str::to_owned)).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }
