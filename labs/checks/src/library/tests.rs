@@ -468,3 +468,21 @@ fn only_addresses_are_filled_in() {
         ],
     );
 }
+
+#[test]
+fn the_first_version_of_an_application_is_what_learners_begin_with() {
+    let files = Labs::embedded().unwrap().app_files("hello");
+    let at = |path: &str| files.iter().find(|file| file.path == path);
+    let first = files
+        .iter()
+        .filter_map(|file| Some((file, file.path.strip_prefix("versions/1.0.0/")?)));
+    let first: Vec<_> = first.collect();
+    assert!(!first.is_empty());
+    for (file, path) in first {
+        assert_eq!(
+            Some(&file.content),
+            at(path).map(|file| &file.content),
+            "{path}"
+        );
+    }
+}

@@ -3,4 +3,3 @@
 set -eu
 devops-lab answer --step rollback/database column 1 || true
 devops-lab answer --step rollback/database order 2 || true
-devops-lab answer --step rollback/database sent 2 || true

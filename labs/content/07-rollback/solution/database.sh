@@ -3,4 +3,3 @@
 set -eu
 devops-lab answer --step rollback/database column 2
 devops-lab answer --step rollback/database order 3
-devops-lab answer --step rollback/database sent 3
