@@ -125,7 +125,9 @@ async fn heartbeat(shared: &Shared, node: &NodeSpec, port: Option<u16>) -> Resul
             note_ready(shared, node);
             Ok(())
         }
-        Some(_) | None => Ok(()),
+        // Somebody deleted it, but this machine still runs.
+        None => try_register(shared, node, port).await,
+        Some(_) => Ok(()),
     }
 }
 

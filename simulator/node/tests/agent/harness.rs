@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Node, Pod};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lab_apiserver::{ApiServer, ApiServerConfig, Version};
 use lab_context::Context;
@@ -123,6 +123,39 @@ impl Machine {
             .patch_status(NODE, &PatchParams::default(), &Patch::Merge(silent))
             .await
             .unwrap();
+    }
+
+    /// Does what `kubectl delete node` does.
+    pub(crate) async fn delete_node(&self) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let gone = nodes.delete(NODE, &DeleteParams::default()).await;
+        gone.unwrap();
+        assert!(nodes.get_opt(NODE).await.unwrap().is_none());
+    }
+
+    /// Until there is a Node that is Ready.
+    pub(crate) async fn waits_for_ready_node(&self) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let deadline = self.context.now() + PATIENCE;
+        let ready = |node: &Node| {
+            let conditions = node
+                .status
+                .iter()
+                .flat_map(|it| it.conditions.iter().flatten());
+            conditions
+                .into_iter()
+                .any(|it| it.type_ == "Ready" && it.status == "True")
+        };
+        while !nodes
+            .get_opt(NODE)
+            .await
+            .unwrap()
+            .as_ref()
+            .is_some_and(ready)
+        {
+            assert!(self.context.now() < deadline, "the node is not Ready again");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Until an event was counted so often.

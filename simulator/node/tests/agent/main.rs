@@ -89,3 +89,11 @@ async fn a_crashing_container_is_held_back_for_longer_each_time() {
         .collect();
     assert_eq!(pauses, [10.0, 20.0, 40.0, 80.0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_deleted_while_it_runs_registers_again() {
+    let machine = Machine::start().await;
+    machine.waits_for_ready_node().await;
+    machine.delete_node().await;
+    machine.waits_for_ready_node().await;
+}
