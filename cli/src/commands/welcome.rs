@@ -7,6 +7,7 @@ use lab_cluster::status::{Overall, status};
 
 use super::lab::{Learner, bar, language, pick};
 use crate::cli::{ClusterArgs, LabArgs, LabsArgs, LanguageArgs};
+use crate::markdown::{self, wrap};
 use crate::output::{blank, good, line, strong};
 
 /// Says whose labs, as `--labs` does.
@@ -42,6 +43,16 @@ pub(crate) async fn run() -> anyhow::Result<ExitCode> {
         stopped(&learner);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A text, and a bar after it where there is room.
+fn beside(text: &str, bar: &str) -> String {
+    let width = markdown::width();
+    let text = wrap(text, "", width);
+    let last = text.lines().last().unwrap_or_default();
+    let together = console::measure_text_width(last) + 2 + console::measure_text_width(bar);
+    let space = if together <= width { "  " } else { "\n" };
+    format!("{text}{space}{bar}")
 }
 
 /// Commands, and what each is for.
@@ -114,11 +125,12 @@ fn going_on(learner: &Learner) {
     let bar = bar(progress, lab);
     let next = if progress.is_under_way(lab) {
         let at = learner.say("You are at", "Vous en êtes à");
-        line(format_args!("{at} « {heading} » · {title}  {bar}"));
+        line(beside(&format!("{at} « {heading} » · {title}"), &bar));
         learner.say("what to do there", "ce qu’il faut y faire")
     } else {
         let begins = learner.say("Next comes the lab", "La suite : le lab");
-        line(format_args!("{begins} « {title} » · {} min", lab.minutes));
+        let text = format!("{begins} « {title} » · {} min", lab.minutes);
+        line(wrap(&text, "", markdown::width()));
         learner.say("begin it", "le commencer")
     };
     blank();
