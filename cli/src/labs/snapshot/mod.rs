@@ -35,7 +35,7 @@ use registry::Tags;
 
 /// Version of the files that this program writes and reads. Others are passed over: a snapshot
 /// can be done without.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How many snapshots of a cluster are kept; the oldest go first.
 const KEPT: usize = 40;
 

@@ -61,8 +61,8 @@ pub(super) struct Objects {
     /// The ReplicaSets of a Deployment or Rollout: its revisions.
     #[serde(with = "as_list")]
     pub(super) revisions: BTreeMap<Key, Vec<Value>>,
-    /// Uids of all events.
-    pub(super) events: BTreeSet<String>,
+    /// All events by uid, each with what changes in it where the same happens again.
+    pub(super) events: BTreeMap<String, Value>,
     /// Labels, taints and cordons of nodes, by node.
     pub(super) nodes: BTreeMap<String, NodeMarks>,
 }
@@ -163,7 +163,10 @@ impl Objects {
             let key = Key::of(&object);
             if is_event(&object) {
                 let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
-                objects.events.insert(uid.to_owned());
+                // The other of the two kinds has other fields.
+                if key.api_version == "v1" {
+                    objects.events.insert(uid.to_owned(), seen(&object));
+                }
             } else if key.kind == "Node" {
                 objects.nodes.insert(key.name, NodeMarks::of(&object));
             } else if let Some(owner) = owner_of_revision(&object, &key) {
@@ -202,6 +205,13 @@ impl Objects {
     pub(super) fn has_own(&self) -> bool {
         self.own.keys().any(|key| !is_of_every_cluster(key))
     }
+}
+
+/// How often and when an event was seen.
+pub(super) fn seen(event: &Value) -> Value {
+    let fields = ["count", "firstTimestamp", "lastTimestamp"];
+    let fields = fields.map(|field| (field.to_owned(), event[field].clone()));
+    Value::Object(fields.into_iter().collect())
 }
 
 fn name(object: &Value) -> String {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::canary::Midway;
-use super::objects::{Key, NodeMarks, Objects};
+use super::objects::{Key, NodeMarks, Objects, seen};
 use super::plan::{Plan, readiness};
 use super::restore::SETTLE_LIMIT;
 use crate::labs::kinds::Kinds;
@@ -292,7 +292,7 @@ impl Writer<'_> {
     }
 
     /// Removes the events that came since, and those of pods that are no more: they would tell of
-    /// a loss that nobody caused.
+    /// a loss that nobody caused. What is left tells what it told then.
     ///
     /// # Errors
     /// Where the API does not answer.
@@ -302,30 +302,42 @@ impl Writer<'_> {
         let pods: BTreeSet<_> = pods.iter().map(ResourceExt::name_any).collect();
         let events: Api<Event> = Api::all(self.client.clone());
         let events = events.list(&ListParams::default()).await?;
-        let stale = events.iter().filter(|event| {
+        let each = events.iter().map(|event| {
             let uid = event.metadata.uid.as_deref().unwrap_or_default();
             let namespace = event.namespace().unwrap_or_default();
-            !self.kept.events.contains(uid)
-                || plan.touches(&namespace)
-                || tells_of_gone(event, &pods)
-        });
-        let each = stale.map(|event| {
-            let namespace = event.namespace().unwrap_or_default();
+            let is_stale =
+                (plan.touches(&namespace) && !outlives(event)) || tells_of_gone(event, &pods);
+            let kept = self.kept.events.get(uid).filter(|_| !is_stale).cloned();
             let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-            let name = event.name_any();
             async move {
-                match api.delete(&name, &DeleteParams::default()).await {
-                    Ok(_) => Ok(()),
+                let name = event.name_any();
+                let done = match kept {
+                    None => api.delete(&name, &DeleteParams::default()).await.map(drop),
+                    Some(kept) if seen(&serde_json::to_value(event)?) == kept => Ok(()),
+                    Some(kept) => {
+                        let params = PatchParams::default();
+                        api.patch(&name, &params, &Patch::Merge(kept))
+                            .await
+                            .map(drop)
+                    }
+                };
+                match done {
                     Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-                    Err(error) => Err(error),
+                    done => anyhow::Ok(done?),
                 }
             }
         });
         try_join_all(each)
             .await
-            .context("old events are not removed")?;
+            .context("events are not brought back")?;
         Ok(())
     }
+}
+
+/// True for an event that stays true where the objects around it are made anew: an autoscaler did
+/// what it did.
+fn outlives(event: &Event) -> bool {
+    event.involved_object.kind.as_deref() == Some("HorizontalPodAutoscaler")
 }
 
 /// True for an event of a pod that is no more, or that names one last ("Created pod: NAME").
