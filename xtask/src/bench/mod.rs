@@ -4,6 +4,7 @@
 mod balancer;
 mod cluster;
 pub(crate) mod lab;
+mod labs;
 mod memory;
 mod proxies;
 mod reconcile;
@@ -68,6 +69,7 @@ const ALL: &[(&str, Benchmark)] = &[
     ("sizes", memory::sizes),
     ("process", cluster::process),
     ("docker", cluster::docker),
+    ("labs", labs::run),
     ("balancer", balancer::run),
     ("scale", scale::run),
 ];
