@@ -14,11 +14,10 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use lab_checks::process_group::ProcessGroup;
 use lab_cluster::record::{ClusterDir, Home, Record};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::commands::env;
 
@@ -154,18 +153,13 @@ impl Scripts {
             .with_context(|| format!("failed to create {}", said.display()))?;
         let err = out.try_clone()?;
         let mut command = self.command("sh");
-        command
-            .arg(&script)
-            .stdout(out)
-            .stderr(err)
-            .process_group(0);
-        let mut child = command.spawn().context("failed to run sh")?;
-        let group = Group::of(child.id());
-        let failure = match timeout(self.limit, child.wait()).await {
-            Ok(status) => failure(status.context("failed to wait for a script")?),
-            Err(_) => Some(format!("did not end within {} s", self.limit.as_secs())),
+        command.arg(&script).stdout(out).stderr(err);
+        let group = ProcessGroup::start(&mut command).context("failed to run sh")?;
+        let ended = group.wait(self.limit).await;
+        let failure = match ended.context("failed to wait for a script")? {
+            Some(status) => failure(status),
+            None => Some(format!("did not end within {} s", self.limit.as_secs())),
         };
-        drop(group);
         Ok(Said {
             failure,
             output: end_of(&said)?,
@@ -182,25 +176,6 @@ impl Scripts {
             bail!("{name} {failure}:\n{}", output.trim_end());
         }
         Ok(())
-    }
-}
-
-/// Ends a process group when dropped, whether its leader ended or its caller gave up.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(leader: Option<u32>) -> Self {
-        let leader = leader.and_then(|id| i32::try_from(id).ok());
-        Self(leader.and_then(Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // Nobody may be left in it.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
     }
 }
 

@@ -155,6 +155,10 @@ messages! {
         en: "requests {requests}, failed {failed}, from {from} to {to}",
         fr: "requêtes {requests}, échouées {failed}, de {from} à {to}";
 
+        MetFailures "met-failures" { requests, failed, from, to, first, premiers }
+        en: "requests {requests}, failed {failed}, from {from} to {to}; failed first: {first}",
+        fr: "requêtes {requests}, échouées {failed}, de {from} à {to} ; les premières à échouer : {premiers}";
+
         FailuresWanted "failures-wanted" { failures, version }
         en: "users met at least {failures} failures (version {version})",
         fr: "les utilisateurs ont subi au moins {failures} échecs (version {version})";

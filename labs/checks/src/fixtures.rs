@@ -39,11 +39,17 @@ pub(crate) fn check(
 ) {
     let mut world = World::new();
     change(&mut world);
-    let outcome = outcome(&world);
+    diagnosed(&outcome(&world), expected);
+}
+
+/// An outcome has this diagnosis; none means that the check holds.
+#[track_caller]
+pub(crate) fn diagnosed(outcome: &Outcome, expected: Option<&str>) {
     let said = outcome
         .diagnosis()
         .map(|diagnosis| diagnosis.text(Language::En));
-    assert_eq!(outcome.diagnosis().map(Diagnosis::id), expected, "{said:?}");
+    let found = outcome.diagnosis().map(Diagnosis::name);
+    assert_eq!(found, expected, "{said:?}");
 }
 
 /// Deployment hello, its ReplicaSet and three pods, Service hello with its EndpointSlice,

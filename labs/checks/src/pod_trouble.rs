@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use lab_api::pods;
 
 use crate::diagnosis::Diagnosis;
-use crate::images::{Registry, why_not_pulled};
+use crate::readers::images::{Registry, why_not_pulled};
 use crate::workload::{name_list, port_list};
 
 /// The likeliest cause that these pods are not all Ready; none where they are.

@@ -25,9 +25,8 @@ use crate::workload::Workloads;
 const DEPLOYMENT_REVISION: &str = "deployment.kubernetes.io/revision";
 const DEPLOYMENT_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 
-/// Which workload a lab means: what the parameters `deployment` and `rollout` say together.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+/// Which workload a lab means.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SubjectName {
     /// A Deployment.
     Deployment(String),
@@ -35,29 +34,32 @@ pub(crate) enum SubjectName {
     Rollout(String),
 }
 
-impl SubjectName {
+/// The parameters by which a check says which workload it means.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub(crate) struct SubjectFields {
+    deployment: Option<String>,
+    rollout: Option<String>,
+}
+
+impl SubjectFields {
     /// The one of the two that is there; the error says what is wrong.
-    pub(crate) fn of(
-        deployment: Option<&String>,
-        rollout: Option<&String>,
-    ) -> Result<Self, String> {
-        Self::of_any(deployment, rollout)?
+    pub(crate) fn required(&self) -> Result<SubjectName, String> {
+        self.optional()?
             .ok_or_else(|| "`deployment` or `rollout` is missing".to_owned())
     }
 
     /// The same where both may be left out.
-    pub(crate) fn of_any(
-        deployment: Option<&String>,
-        rollout: Option<&String>,
-    ) -> Result<Option<Self>, String> {
-        match (deployment, rollout) {
+    pub(crate) fn optional(&self) -> Result<Option<SubjectName>, String> {
+        match (&self.deployment, &self.rollout) {
             (Some(_), Some(_)) => Err("either `deployment` or `rollout`, not both".to_owned()),
-            (Some(name), None) => Ok(Some(Self::Deployment(name.clone()))),
-            (None, Some(name)) => Ok(Some(Self::Rollout(name.clone()))),
+            (Some(name), None) => Ok(Some(SubjectName::Deployment(name.clone()))),
+            (None, Some(name)) => Ok(Some(SubjectName::Rollout(name.clone()))),
             (None, None) => Ok(None),
         }
     }
+}
 
+impl SubjectName {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Deployment(_) => "Deployment",
@@ -439,13 +441,24 @@ impl<'a> Subject<'a> {
             .flat_map(|event| [first_time(event), last_time(event)])
             .flatten()
             .collect();
-        if self.recreates {
-            return ended.into_iter().filter(|moment| *moment <= made).max();
+        if !self.recreates && ended.iter().any(|moment| *moment >= made) {
+            return Some(made);
         }
-        ended
-            .into_iter()
-            .any(|moment| moment >= made)
-            .then_some(made)
+        let before = ended.into_iter().filter(|moment| *moment <= made);
+        before.max().filter(|_| self.may_end_first())
+    }
+
+    /// True where all old pods may be gone before there are new ones.
+    fn may_end_first(&self) -> bool {
+        let all = match &self.max_unavailable {
+            Some(IntOrString::Int(count)) => *count >= self.wanted,
+            Some(IntOrString::String(percent)) => {
+                let percent = percent.strip_suffix('%').unwrap_or_default();
+                percent.parse::<u32>().is_ok_and(|percent| percent >= 100)
+            }
+            None => false,
+        };
+        self.recreates || all
     }
 
     fn own_events(&self) -> impl Iterator<Item = &'a Event> {

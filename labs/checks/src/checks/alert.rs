@@ -10,7 +10,7 @@ use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
 use crate::outcome::{Evidence, Outcome};
-use crate::prometheus::{Prometheus, Series};
+use crate::readers::prometheus::{Prometheus, Series};
 use crate::subject::in_time;
 
 /// How long the metrics keep samples, in seconds.
@@ -177,7 +177,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::traffic_record::samples::moment;
+    use crate::readers::traffic_record::samples::moment;
 
     fn rules(state: &str) -> Vec<Value> {
         vec![

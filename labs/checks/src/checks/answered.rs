@@ -14,7 +14,7 @@ use crate::fact::Fact;
 use crate::lab::{Answer, Cause, Figure, Question};
 use crate::language::{Language, Text};
 use crate::outcome::{Evidence, Outcome};
-use crate::traffic_record::{TrafficFigures, TrafficRecord};
+use crate::readers::traffic_record::{TrafficFigures, TrafficRecord};
 
 const NAME: &str = "answered";
 

@@ -316,7 +316,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::object;
-    use crate::traffic_record::samples::moment;
+    use crate::readers::traffic_record::samples::moment;
 
     const UP: &str = "cpu resource utilization (percentage of request) above target";
     const DOWN: &str = "All metrics below target";

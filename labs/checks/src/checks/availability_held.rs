@@ -11,14 +11,15 @@ use kube::Api;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckDef, Consistent, accepts_consistent, schema, start_consistent};
+use super::{CheckDef, Consistent, accepts_consistent, bad_parameters, schema, start_consistent};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
+use crate::language::Language;
 use crate::outcome::{Evidence, Outcome};
 use crate::read;
-use crate::subject::{Subject, SubjectName, Subjects};
-use crate::traffic_record::{TrafficRecord, TrafficRun};
+use crate::readers::traffic_record::{TrafficRecord, TrafficRun};
+use crate::subject::{Subject, SubjectFields, SubjectName, Subjects};
 use crate::windows::{Happened, Window};
 
 /// The record must go on for so many seconds after the end: what ends last, users notice last.
@@ -26,6 +27,8 @@ const AFTER: i64 = 2;
 /// Failures in so many seconds after the end count: pods that were replaced finish requests, and
 /// requests without an answer are given up late.
 const ECHO: i64 = 5;
+/// Failed requests that are told one by one.
+const TOLD: usize = 5;
 /// Where nodes renew their leases.
 const LEASES: &str = "kube-node-lease";
 /// Where events about nodes are.
@@ -51,8 +54,8 @@ pub(super) const DEF: CheckDef = CheckDef {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
     during: During,
-    deployment: Option<String>,
-    rollout: Option<String>,
+    #[serde(flatten)]
+    subject: SubjectFields,
     to: Option<String>,
     #[serde(default = "hundred")]
     min_requests: u64,
@@ -85,10 +88,6 @@ fn hundred() -> u64 {
 }
 
 impl With {
-    fn subject(&self) -> Result<Option<SubjectName>, String> {
-        SubjectName::of_any(self.deployment.as_ref(), self.rollout.as_ref())
-    }
-
     /// How many of these requests may have failed.
     fn allowed(&self, requests: u64) -> u64 {
         let by_share = self.min_availability.map(|percent| {
@@ -113,7 +112,7 @@ impl With {
 
 impl Consistent for With {
     fn consistent(&self) -> Result<(), String> {
-        self.subject()?;
+        self.subject.optional()?;
         if self.min_requests == 0 {
             return Err("`minRequests` must be 1 or more: no request, no failure".to_owned());
         }
@@ -139,10 +138,7 @@ struct Around {
 }
 
 async fn run(context: CheckContext, with: With) -> Result<Outcome, Diagnosis> {
-    let name = with.subject().map_err(|problem| Diagnosis::BadParameters {
-        check: NAME.to_owned(),
-        problem,
-    })?;
+    let name = with.subject.optional().map_err(bad_parameters(NAME))?;
     let client = &context.client;
     let around = async {
         Ok(match with.during {
@@ -343,20 +339,42 @@ fn held(with: &With, run: &TrafficRun, window: Window) -> Result<(), Diagnosis> 
 }
 
 fn met(run: Option<&TrafficRun>, window: Option<Window>) -> Fact {
-    let (requests, failed) = match (run, window) {
-        (Some(run), Some(window)) => {
-            let (from, to) = seconds(window);
-            run.between(from, to)
-        }
-        (None, _) | (_, None) => (0, 0),
-    };
     let shown = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), |at| at.to_string());
-    Fact::Met {
-        requests: requests.to_string(),
-        failed: failed.to_string(),
-        from: shown(window.map(|window| window.from)),
-        to: shown(window.map(|window| window.to)),
+    let from = shown(window.map(|window| window.from));
+    let to = shown(window.map(|window| window.to));
+    let recorded = run.zip(window.map(seconds));
+    let (requests, failed) =
+        recorded.map_or((0, 0), |(run, (first, last))| run.between(first, last));
+    let (requests, failed) = (requests.to_string(), failed.to_string());
+    let told = |language| recorded.map(|(run, span)| first_failures(run, span, language));
+    match (told(Language::En), told(Language::Fr)) {
+        (Some(first), Some(premiers)) if !first.is_empty() => Fact::MetFailures {
+            requests,
+            failed,
+            from,
+            to,
+            first,
+            premiers,
+        },
+        _ => Fact::Met {
+            requests,
+            failed,
+            from,
+            to,
+        },
     }
+}
+
+/// Which requests failed in these seconds, the first of them one by one.
+fn first_failures(run: &TrafficRun, (first, last): (i64, i64), language: Language) -> String {
+    let mut failed = run.failed_between(first, last);
+    let told: Vec<_> = failed
+        .by_ref()
+        .take(TOLD)
+        .map(|failure| failure.text(language))
+        .collect();
+    let more = if failed.next().is_some() { ", …" } else { "" };
+    format!("{}{more}", told.join(", "))
 }
 
 #[cfg(test)]

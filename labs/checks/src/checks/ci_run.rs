@@ -11,8 +11,8 @@ use super::{CheckDef, Consistent, accepts_consistent, schema, start_consistent};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
-use crate::git::{Git, short};
 use crate::outcome::{Evidence, Outcome};
+use crate::readers::git::{Git, short};
 use crate::subject::in_time;
 
 /// Fewest digits that name a commit.

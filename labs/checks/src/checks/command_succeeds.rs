@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{CheckDef, CheckInput, read, schema, start_with};
-use crate::command::{Ended, Ran, run as run_command};
 use crate::context::{Addresses, CheckContext};
 use crate::desk;
 use crate::diagnosis::Diagnosis;
@@ -17,6 +16,7 @@ use crate::fact::Fact;
 use crate::lab::Cause;
 use crate::outcome::{Evidence, Outcome};
 use crate::pattern::Pattern;
+use crate::readers::command::{Ended, Ran, run as run_command};
 
 const NAME: &str = "command-succeeds";
 /// Longest time that a lab may give a command: a learner waits for it.

@@ -8,13 +8,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CheckDef, Consistent, accepts_consistent, schema, start_consistent};
+use super::{CheckDef, Consistent, accepts_consistent, bad_parameters, schema, start_consistent};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
 use crate::outcome::{Evidence, Outcome};
 use crate::pod_trouble::wrong_port;
-use crate::subject::{Subject, SubjectName, Subjects};
+use crate::subject::{Subject, SubjectFields, SubjectName, Subjects};
 use crate::workload::port_list;
 
 const NAME: &str = "container-configured";
@@ -39,8 +39,8 @@ pub(super) const DEF: CheckDef = CheckDef {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
-    deployment: Option<String>,
-    rollout: Option<String>,
+    #[serde(flatten)]
+    subject: SubjectFields,
     container: Option<String>,
     readiness: Option<Readiness>,
     #[serde(default)]
@@ -64,10 +64,6 @@ struct Readiness {
 }
 
 impl With {
-    fn subject(&self) -> Result<SubjectName, String> {
-        SubjectName::of(self.deployment.as_ref(), self.rollout.as_ref())
-    }
-
     /// What is asked for, as `field value`.
     fn wishes(&self) -> Vec<String> {
         let readiness = self.readiness.as_ref().map(|readiness| {
@@ -103,7 +99,7 @@ impl With {
 
 impl Consistent for With {
     fn consistent(&self) -> Result<(), String> {
-        self.subject()?;
+        self.subject.required()?;
         if self.wishes().is_empty() {
             return Err(
                 "it asks nothing of the container: name readiness, preStop, resources …".to_owned(),
@@ -124,10 +120,7 @@ impl Consistent for With {
 }
 
 async fn run(context: CheckContext, with: With) -> Result<Outcome, Diagnosis> {
-    let name = with.subject().map_err(|problem| Diagnosis::BadParameters {
-        check: NAME.to_owned(),
-        problem,
-    })?;
+    let name = with.subject.required().map_err(bad_parameters(NAME))?;
     let seen = Subjects::read(&context, Some(&name)).await?;
     let subject = seen.of(&name, &context.namespace);
     Ok(judge(&with, &name, subject, &context.namespace))

@@ -9,10 +9,10 @@ use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
-use crate::http::Http;
-use crate::images::{Registry, survey};
 use crate::outcome::{Evidence, Outcome};
 use crate::pod_trouble::{trouble, waits_for_image};
+use crate::readers::http::Http;
+use crate::readers::images::{Registry, survey};
 use crate::workload::{Workload, Workloads, name_list, nodes_of, ready_since};
 
 pub(super) const DEF: CheckDef = CheckDef {

@@ -8,11 +8,11 @@ use super::{CheckDef, CheckInput, accepts, read, schema, start};
 use crate::context::CheckContext;
 use crate::desk::{self, NoText};
 use crate::diagnosis::Diagnosis;
-use crate::dockerfile::{Dockerfile, is_root};
 use crate::expression::shortened;
 use crate::fact::Fact;
 use crate::outcome::{Evidence, Outcome};
 use crate::pattern::Pattern;
+use crate::readers::dockerfile::{Dockerfile, is_root};
 
 const NAME: &str = "dockerfile-written";
 
@@ -244,7 +244,7 @@ fn example(pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::merged;
+    use crate::fixtures::{diagnosed, merged};
     use crate::language::Language;
     use serde_json::{Value, json};
 
@@ -270,14 +270,7 @@ mod tests {
     #[track_caller]
     fn case(expected: Option<&str>, with: Value, dockerfile: &str) {
         let outcome = judged(with, Some(dockerfile), None);
-        let said = outcome
-            .diagnosis()
-            .map(|diagnosis| diagnosis.text(Language::En));
-        assert_eq!(
-            outcome.diagnosis().map(Diagnosis::name),
-            expected,
-            "{said:?}"
-        );
+        diagnosed(&outcome, expected);
     }
 
     #[test]

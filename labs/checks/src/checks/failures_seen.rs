@@ -8,7 +8,7 @@ use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
 use crate::outcome::{Evidence, Outcome};
-use crate::traffic_record::{RecordedFailure, TrafficRecord};
+use crate::readers::traffic_record::{RecordedFailure, TrafficRecord};
 
 /// How any version is written.
 pub(super) const ANY_VERSION: &str = "*";
@@ -90,7 +90,7 @@ fn judge(with: &With, record: &TrafficRecord) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic_record::samples::{record, run};
+    use crate::readers::traffic_record::samples::{record, run};
 
     #[track_caller]
     fn case(expected: Option<&str>, version: Option<&str>, record: &TrafficRecord) {

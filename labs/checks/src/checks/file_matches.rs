@@ -267,6 +267,7 @@ fn same(found: &Value, expected: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::diagnosed;
     use crate::language::{Language, Text};
     use serde_json::json;
 
@@ -282,14 +283,7 @@ mod tests {
     #[track_caller]
     fn case(expected: Option<&str>, with: Value, text: &str) {
         let outcome = judged(with, Ok(text), &[]);
-        let said = outcome
-            .diagnosis()
-            .map(|diagnosis| diagnosis.text(Language::En));
-        assert_eq!(
-            outcome.diagnosis().map(Diagnosis::name),
-            expected,
-            "{said:?}"
-        );
+        diagnosed(&outcome, expected);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::desk;
 use crate::diagnosis::Diagnosis;
 use crate::expression::shortened;
 use crate::fact::Fact;
-use crate::git::{Commit, Git, Pushed, WorkTree, short};
 use crate::outcome::{Evidence, Outcome};
 use crate::pattern::Pattern;
+use crate::readers::git::{Commit, Git, Pushed, WorkTree, short};
 
 const NAME: &str = "git-committed";
 /// How many files a sentence names.
@@ -275,7 +275,7 @@ fn names(files: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::fixtures::merged;
-    use crate::git::samples::Sample;
+    use crate::readers::git::samples::Sample;
     use serde_json::{Value, json};
 
     fn commit(id: &str, at: i64, message: &str, files: &[&str]) -> Commit {

@@ -12,9 +12,9 @@ use super::{CheckDef, CheckInput, accepts, read, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
-use crate::http::{Answer, Http};
 use crate::outcome::{Evidence, Outcome};
 use crate::pattern::Pattern;
+use crate::readers::http::{Answer, Http};
 use crate::workload::Workloads;
 
 /// How the load balancer marks answers that it gives itself.

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::{CheckDef, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
-use crate::dockerfile::is_root;
 use crate::fact::Fact;
-use crate::image_content::{Found, ImageContent, Images, is_runtime};
 use crate::outcome::{Evidence, Outcome};
+use crate::readers::dockerfile::is_root;
+use crate::readers::image_content::{Found, ImageContent, Images, is_runtime};
 
 const NAME: &str = "image-configured";
 
@@ -352,8 +352,7 @@ fn is_meant(pattern: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::merged;
-    use crate::language::Language;
+    use crate::fixtures::{diagnosed, merged};
     use lab_image::spec::{Descriptor, ImageConfig, LAYER_TAR, Manifest};
     use serde_json::{Value, json};
 
@@ -413,14 +412,7 @@ mod tests {
         let full = merged(json!({"image": "localhost:5001/hello:1.0.0"}), with);
         let with: With = serde_json::from_value(full).unwrap();
         let outcome = judge(&with, Ok(&seen));
-        let said = outcome
-            .diagnosis()
-            .map(|diagnosis| diagnosis.text(Language::En));
-        assert_eq!(
-            outcome.diagnosis().map(Diagnosis::name),
-            expected,
-            "{said:?}"
-        );
+        diagnosed(&outcome, expected);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
-use crate::http::Http;
-use crate::images::{Registry, RegistryClient, parse, why_not_pulled};
 use crate::outcome::{Evidence, Outcome};
+use crate::readers::http::Http;
+use crate::readers::images::{Registry, RegistryClient, parse, why_not_pulled};
 use crate::workload::{Workloads, name_list};
 
 const NAME: &str = "image-in-registry";

@@ -11,11 +11,11 @@ use crate::context::CheckContext;
 use crate::desk;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
-use crate::git::{Git, Pushed, WorkTree, short};
-use crate::http::Http;
-use crate::image_content::{Found, Images};
-use crate::images::{ImageName, survey};
 use crate::outcome::{Evidence, Outcome};
+use crate::readers::git::{Git, Pushed, WorkTree, short};
+use crate::readers::http::Http;
+use crate::readers::image_content::{Found, Images};
+use crate::readers::images::{ImageName, survey};
 
 const NAME: &str = "image-tag-is-commit";
 /// The label that says which commit an image was made from.

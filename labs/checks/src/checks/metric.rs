@@ -13,7 +13,7 @@ use crate::expression::{Scope, accepts_causes, bounded, or_cause};
 use crate::fact::Fact;
 use crate::lab::Cause;
 use crate::outcome::{Evidence, Outcome};
-use crate::prometheus::{Prometheus, Series};
+use crate::readers::prometheus::{Prometheus, Series};
 
 const NAME: &str = "metric";
 /// How many values evidence shows.

@@ -147,13 +147,14 @@ fn schema<W: JsonSchema>() -> Schema {
         settings.meta_schema = None;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<W>();
-    // It would be the name of a Rust struct.
+    // They would be those of a Rust struct.
     schema.remove("title");
+    schema.remove("description");
     schema
 }
 
 /// For [`CheckDef::accepts`] of a check that names its causes itself.
-fn accepts<W: DeserializeOwned>(input: &CheckInput) -> Result<(), String> {
+fn accepts<W: DeserializeOwned + JsonSchema>(input: &CheckInput) -> Result<(), String> {
     accepts_causes::<W>(input)?;
     match input.causes.first() {
         None => Ok(()),
@@ -165,7 +166,7 @@ fn accepts<W: DeserializeOwned>(input: &CheckInput) -> Result<(), String> {
 }
 
 /// For [`CheckDef::accepts`] of a check that looks for causes of the lab's own.
-fn accepts_causes<W: DeserializeOwned>(input: &CheckInput) -> Result<(), String> {
+fn accepts_causes<W: DeserializeOwned + JsonSchema>(input: &CheckInput) -> Result<(), String> {
     read::<W>(&input.with).map(drop)
 }
 
@@ -176,14 +177,29 @@ trait Consistent {
 }
 
 /// As [`accepts`], for parameters that must go together.
-fn accepts_consistent<W: DeserializeOwned + Consistent>(input: &CheckInput) -> Result<(), String> {
+fn accepts_consistent<W: DeserializeOwned + JsonSchema + Consistent>(
+    input: &CheckInput,
+) -> Result<(), String> {
     accepts::<W>(input)?;
     read::<W>(&input.with)?.consistent()
 }
 
-/// The parameters of a check.
-fn read<W: DeserializeOwned>(with: &Value) -> Result<W, String> {
-    W::deserialize(with).map_err(|error| error.to_string())
+/// The parameters of a check. One that is misspelt is told before one that is missing for it.
+fn read<W: DeserializeOwned + JsonSchema>(with: &Value) -> Result<W, String> {
+    W::deserialize(with).map_err(|error| unknown::<W>(with).unwrap_or_else(|| error.to_string()))
+}
+
+/// A parameter that the check does not know, and those that it does.
+fn unknown<W: JsonSchema>(with: &Value) -> Option<String> {
+    let schema = schema::<W>().to_value();
+    let known = schema["properties"].as_object()?;
+    let mut given = with.as_object()?.keys();
+    let unknown = given.find(|name| !known.contains_key(*name))?;
+    let known: Vec<_> = known.keys().map(|name| format!("`{name}`")).collect();
+    Some(format!(
+        "unknown field `{unknown}`, expected one of {}",
+        known.join(", ")
+    ))
 }
 
 /// For [`CheckDef::run`] of a check that needs no more than its parameters.
@@ -194,7 +210,7 @@ fn start<W, F>(
     input: CheckInput,
 ) -> BoxFuture<'static, Result<Outcome, Diagnosis>>
 where
-    W: DeserializeOwned,
+    W: DeserializeOwned + JsonSchema,
     F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
 {
     let CheckInput { with, .. } = input;
@@ -212,7 +228,7 @@ fn start_consistent<W, F>(
     input: CheckInput,
 ) -> BoxFuture<'static, Result<Outcome, Diagnosis>>
 where
-    W: DeserializeOwned + Consistent,
+    W: DeserializeOwned + JsonSchema + Consistent,
     F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
 {
     let CheckInput { with, .. } = input;
@@ -230,7 +246,7 @@ fn start_with<W, F>(
     input: CheckInput,
 ) -> BoxFuture<'static, Result<Outcome, Diagnosis>>
 where
-    W: DeserializeOwned,
+    W: DeserializeOwned + JsonSchema,
     F: Future<Output = Result<Outcome, Diagnosis>> + Send + 'static,
 {
     match read(&input.with) {
@@ -240,8 +256,16 @@ where
 }
 
 fn refuse(name: &'static str, problem: String) -> BoxFuture<'static, Result<Outcome, Diagnosis>> {
+    future::ready(Err(bad_parameters(name)(problem))).boxed()
+}
+
+/// What is wrong with the parameters of a check, as why it could not run.
+fn bad_parameters(name: &'static str) -> impl Fn(String) -> Diagnosis {
     let check = name.to_owned();
-    future::ready(Err(Diagnosis::BadParameters { check, problem })).boxed()
+    move |problem| Diagnosis::BadParameters {
+        check: check.clone(),
+        problem,
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +299,8 @@ mod tests {
                 ..CheckInput::default()
             };
             let error = (check.accepts)(&input).unwrap_err();
-            assert!(error.contains("replcas"), "{}: {error}", check.name);
+            let said = "unknown field `replcas`, expected one of `";
+            assert!(error.starts_with(said), "{}: {error}", check.name);
         }
     }
 }

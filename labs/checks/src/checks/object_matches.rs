@@ -293,7 +293,7 @@ fn find(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{World, merged};
+    use crate::fixtures::{World, diagnosed, merged};
     use crate::language::{Language, Text};
 
     fn judged(with: Value, objects: &[Value], causes: &[Cause]) -> Outcome {
@@ -325,14 +325,7 @@ mod tests {
     #[track_caller]
     fn case(expected: Option<&str>, with: Value, objects: impl AsRef<[Value]>) {
         let outcome = judged(with, objects.as_ref(), &[]);
-        let said = outcome
-            .diagnosis()
-            .map(|diagnosis| diagnosis.text(Language::En));
-        assert_eq!(
-            outcome.diagnosis().map(Diagnosis::name),
-            expected,
-            "{said:?}"
-        );
+        diagnosed(&outcome, expected);
     }
 
     #[test]

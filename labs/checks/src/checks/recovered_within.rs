@@ -10,7 +10,7 @@ use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
 use crate::outcome::{Evidence, Outcome};
-use crate::traffic_record::{RecordedFailure, TrafficRecord, TrafficRun};
+use crate::readers::traffic_record::{RecordedFailure, TrafficRecord, TrafficRun};
 
 /// Seconds without a failure that show that it is over.
 const QUIET: i64 = 5;
@@ -190,7 +190,7 @@ fn recovered(with: &With, outage: &Outage<'_>, record: &TrafficRecord) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic_record::samples::{record, run};
+    use crate::readers::traffic_record::samples::{record, run};
 
     #[track_caller]
     fn case(expected: Option<&str>, record: &TrafficRecord) {

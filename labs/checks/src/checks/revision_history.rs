@@ -7,12 +7,12 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckDef, Consistent, accepts_consistent, schema, start_consistent};
+use super::{CheckDef, Consistent, accepts_consistent, bad_parameters, schema, start_consistent};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
 use crate::outcome::{Evidence, Outcome};
-use crate::subject::{Revision, State, Subject, SubjectName, Subjects, in_time};
+use crate::subject::{Revision, State, Subject, SubjectFields, SubjectName, Subjects, in_time};
 use jiff::Timestamp;
 
 const NAME: &str = "revision-history";
@@ -33,8 +33,8 @@ pub(super) const DEF: CheckDef = CheckDef {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct With {
-    deployment: Option<String>,
-    rollout: Option<String>,
+    #[serde(flatten)]
+    subject: SubjectFields,
     image: String,
     rolled_back_from: Option<String>,
     #[serde(default)]
@@ -43,15 +43,9 @@ struct With {
     replicas: usize,
 }
 
-impl With {
-    fn subject(&self) -> Result<SubjectName, String> {
-        SubjectName::of(self.deployment.as_ref(), self.rollout.as_ref())
-    }
-}
-
 impl Consistent for With {
     fn consistent(&self) -> Result<(), String> {
-        self.subject()?;
+        self.subject.required()?;
         if self.rolled_back_from.as_deref() == Some(&self.image) {
             return Err("`rolledBackFrom` is the same as `image`".to_owned());
         }
@@ -60,10 +54,7 @@ impl Consistent for With {
 }
 
 async fn run(context: CheckContext, with: With) -> Result<Outcome, Diagnosis> {
-    let name = with.subject().map_err(|problem| Diagnosis::BadParameters {
-        check: NAME.to_owned(),
-        problem,
-    })?;
+    let name = with.subject.required().map_err(bad_parameters(NAME))?;
     let seen = Subjects::read(&context, Some(&name)).await?;
     let subject = seen.of(&name, &context.namespace);
     Ok(judge(&with, &name, subject, context.desk.since))
@@ -209,7 +200,7 @@ mod tests {
     fn outcome(with: &Value, world: &World, since: Option<i64>) -> Option<&'static str> {
         let with: With = serde_json::from_value(with.clone()).unwrap();
         assert_eq!(with.consistent(), Ok(()));
-        let name = with.subject().unwrap();
+        let name = with.subject.required().unwrap();
         let seen = world.subjects();
         let outcome = judge(&with, &name, seen.of(&name, "default"), since.map(moment));
         outcome.diagnosis().map(Diagnosis::id)

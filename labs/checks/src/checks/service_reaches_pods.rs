@@ -16,11 +16,11 @@ use super::{CheckDef, accepts, schema, start};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
-use crate::http::Http;
-use crate::images::{Registry, survey};
 use crate::outcome::{Evidence, Outcome};
 use crate::pod_trouble::{trouble, waits_for_image};
 use crate::read;
+use crate::readers::http::Http;
+use crate::readers::images::{Registry, survey};
 use crate::workload::{Workload, Workloads, container_ports, name_list, port_list};
 
 pub(super) const DEF: CheckDef = CheckDef {

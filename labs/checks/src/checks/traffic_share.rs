@@ -13,9 +13,9 @@ use super::{CheckDef, Consistent, accepts_consistent, schema, start_consistent};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
 use crate::fact::Fact;
-use crate::http::{Answer, Http};
 use crate::outcome::{Evidence, Outcome};
 use crate::read;
+use crate::readers::http::{Answer, Http};
 
 /// How an application says which version it is.
 const VERSION_HEADER: &str = "x-devops-lab-version";

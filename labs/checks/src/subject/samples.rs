@@ -12,7 +12,7 @@ pub(crate) const NEW: &str = "localhost:5001/hello:2.0.0";
 
 /// A second of the sample's time.
 pub(crate) fn moment(second: i64) -> Timestamp {
-    crate::traffic_record::samples::moment(second)
+    crate::readers::traffic_record::samples::moment(second)
 }
 
 fn time(second: i64) -> String {
@@ -28,7 +28,8 @@ pub(crate) struct World {
     wanted: i32,
     complete: Option<i64>,
     aborted: Option<i64>,
-    strategy: &'static str,
+    strategy: Value,
+    ends_first: bool,
     pods: Vec<Value>,
     pub(crate) events: Vec<Value>,
     lost: Option<(i64, i64)>,
@@ -52,7 +53,8 @@ impl World {
             wanted: 3,
             complete: None,
             aborted: None,
-            strategy: "RollingUpdate",
+            strategy: json!({"type": "RollingUpdate"}),
+            ends_first: false,
             pods: Vec::new(),
             events: Vec::new(),
             lost: None,
@@ -185,7 +187,7 @@ impl World {
                 at + 4,
             );
         } else {
-            let (down, up) = if self.strategy == "Recreate" {
+            let (down, up) = if self.ends_first {
                 (at, at + 2)
             } else {
                 (at + 2, at)
@@ -236,7 +238,16 @@ impl World {
     }
 
     pub(crate) fn recreating(mut self) -> Self {
-        self.strategy = "Recreate";
+        self.strategy = json!({"type": "Recreate"});
+        self.ends_first = true;
+        self
+    }
+
+    /// All old pods end at once, and none may be made beside them.
+    pub(crate) fn without_surge(mut self, max_unavailable: &Value) -> Self {
+        self.strategy = json!({"type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 0, "maxUnavailable": max_unavailable}});
+        self.ends_first = true;
         self
     }
 
@@ -412,7 +423,7 @@ impl World {
         json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "hello", "namespace": "default", "uid": "d", "generation": 7},
             "spec": {"replicas": self.wanted, "selector": {"matchLabels": {"app": "hello"}},
-                "strategy": {"type": self.strategy}, "template": self.template(self.current)},
+                "strategy": self.strategy, "template": self.template(self.current)},
             "status": {"observedGeneration": 7, "replicas": self.wanted, "updatedReplicas": self.wanted,
                 "conditions": conditions}})
     }

@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::fixtures::object;
+use crate::readers::traffic_record::samples::{moment, record, run};
 use crate::subject::samples::{NEW, OLD, World};
-use crate::traffic_record::samples::{moment, record, run};
 
 fn around(world: &World) -> Around {
     Around {
@@ -22,7 +22,7 @@ fn outcome(
 ) -> Option<&'static str> {
     let with: With = serde_json::from_value(with.clone()).unwrap();
     assert_eq!(with.consistent(), Ok(()));
-    let name = with.subject().unwrap();
+    let name = with.subject.optional().unwrap();
     let seen = world.subjects();
     let subjects = match &name {
         Some(name) => seen.of(name, "default").map(|subject| vec![subject]),
@@ -71,6 +71,39 @@ fn failures_during_the_update_or_right_after_do_not_pass() {
             &record([run(90, 200).failing([at])]),
         );
     }
+}
+
+#[test]
+fn the_first_requests_that_failed_are_told_one_by_one() {
+    let with = json!({"during": "rollout", "deployment": "hello", "minRequests": 50});
+    let with: With = serde_json::from_value(with).unwrap();
+    let world = World::deployment().update(100, NEW);
+    let seen = world.subjects();
+    let observed = |record: &TrafficRecord, language| {
+        let subjects = Ok(seen.all("default"));
+        let outcome = judge(&with, None, subjects, &around(&world), record, None);
+        match outcome {
+            Outcome::NotYet { evidence, .. } | Outcome::Holds { evidence } => {
+                evidence.observed.text(language)
+            }
+            Outcome::CouldNotRun { why } => panic!("{why:?}"),
+        }
+    };
+    let few = record([run(90, 200).failing([101, 103])]);
+    assert_eq!(
+        observed(&few, Language::En),
+        "requests 100, failed 2, from 2026-01-01T00:01:40Z to 2026-01-01T00:01:44Z; failed first: \
+         00:01:41.000Z 500 (pod hello-1-1), 00:01:43.000Z 500 (pod hello-1-1)"
+    );
+    let many = record([run(90, 200).failing(95..110)]);
+    let said = observed(&many, Language::Fr);
+    assert!(
+        said.contains("les premières à échouer : 00:01:40.000Z 500 (pod hello-1-1)")
+            && said.ends_with(", …"),
+        "{said}"
+    );
+    let none = observed(&record([run(90, 200)]), Language::En);
+    assert!(!none.contains("first"), "{none}");
 }
 
 #[test]
@@ -175,14 +208,28 @@ fn an_undo_is_timed_by_its_own_pods_and_not_by_those_of_the_first_time() {
 #[test]
 fn a_deployment_that_ends_all_pods_first_is_timed_from_their_end() {
     let with = json!({"during": "rollout", "deployment": "hello"});
-    let world = World::deployment().recreating().update(100, NEW);
+    for first in [
+        World::deployment().recreating(),
+        World::deployment().without_surge(&json!("100%")),
+        World::deployment().without_surge(&json!(3)),
+    ] {
+        let world = first.update(100, NEW);
+        assert_eq!(
+            outcome(&with, &world, &record([run(90, 200).failing([100])]), None),
+            Some("requests-failed")
+        );
+        assert_eq!(
+            outcome(&with, &world, &record([run(101, 200)]), None),
+            Some("traffic-does-not-cover")
+        );
+    }
+    // Where some must stay, whoever ended all of them did more than update.
+    let world = World::deployment()
+        .without_surge(&json!("99%"))
+        .update(100, NEW);
     assert_eq!(
-        outcome(&with, &world, &record([run(90, 200).failing([100])]), None),
-        Some("requests-failed")
-    );
-    assert_eq!(
-        outcome(&with, &world, &record([run(101, 200)]), None),
-        Some("traffic-does-not-cover")
+        outcome(&with, &world, &record([run(90, 200)]), None),
+        Some("no-such-event")
     );
 }
 

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::git::samples::Sample;
-use crate::traffic_record::samples::moment;
+use crate::readers::git::samples::Sample;
+use crate::readers::traffic_record::samples::moment;
 
 const HEAD: &str = "1111111111111111111111111111111111111111";
 const OTHER: &str = "2222222222222222222222222222222222222222";

@@ -16,7 +16,7 @@ fn case(expected: Option<&str>, with: Value, change: impl Fn(&mut Value)) {
         with[kind] = json!("hello");
         let with: With = serde_json::from_value(with).unwrap();
         assert_eq!(with.consistent(), Ok(()));
-        let name = with.subject().unwrap();
+        let name = with.subject.required().unwrap();
         let is_rollout = kind == "rollout";
         let world = if is_rollout {
             World::rollout()
@@ -234,7 +234,7 @@ fn needs_and_variables_must_be_there() {
 fn a_deployment_that_ends_all_pods_first_does_not_pass() {
     let with: With =
         serde_json::from_value(json!({"deployment": "hello", "maxUnavailable": 0})).unwrap();
-    let name = with.subject().unwrap();
+    let name = with.subject.required().unwrap();
     let seen = World::deployment().recreating().subjects();
     let outcome = judge(&with, &name, seen.of(&name, "default"), "default");
     assert_eq!(

@@ -8,9 +8,9 @@ use lab_image::contents::{self, ContentsError, LayerContents};
 use lab_image::spec::{Descriptor, ImageConfig, Manifest};
 
 use crate::diagnosis::Diagnosis;
-use crate::http::Http;
-use crate::images::{self, ImageName, Registry, survey, why_not_pulled};
 use crate::read::root_cause;
+use crate::readers::http::Http;
+use crate::readers::images::{self, ImageName, Registry, survey, why_not_pulled};
 
 /// The base image of the sample apps, which is made from the program itself and is in no registry.
 const RUNTIME: &str = "devops-lab/runtime";

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::command::{Ended, Ran, run};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
+use crate::readers::command::{Ended, Ran, run};
 
 /// Longest time for one command; a lab's repository needs milliseconds.
 const LIMIT: Duration = Duration::from_secs(3);

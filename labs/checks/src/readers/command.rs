@@ -1,8 +1,7 @@
 //! Programs that a check runs to look at something: without a shell, with a time limit, and with
 //! an end to what they may print.
 //!
-//! A program leads a process group of its own. At its end, at the limit, and where the check
-//! itself is given up, what is left of the group is killed.
+//! A program leads a [`ProcessGroup`], of which nothing is left where the check itself is given up.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
+
+use crate::process_group::ProcessGroup;
 
 /// What labs call this program.
 const OWN_NAME: &str = "devops-lab";
@@ -71,9 +71,7 @@ pub(crate) async fn run(
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .process_group(0);
+        .stderr(Stdio::piped());
     for (name, value) in variables {
         if value.is_empty() {
             command.env_remove(name);
@@ -81,29 +79,27 @@ pub(crate) async fn run(
             command.env(name, value);
         }
     }
-    let mut child = match command.spawn() {
-        Ok(child) => child,
+    let mut group = match ProcessGroup::start(&mut command) {
+        Ok(group) => group,
         Err(error) => return Ran::Missing(error.to_string()),
     };
-    // Dropped at the end of this function, and where its caller gives up.
-    let group = Group::of(child.id());
-    let streams = (child.stdout.take(), child.stderr.take());
+    let streams = (group.child.stdout.take(), group.child.stderr.take());
     let mut output = tokio::spawn(async move { tokio::join!(read(streams.0), read(streams.1)) });
-    let status = timeout(limit, child.wait()).await;
-    drop(group);
-    let Ok(status) = status else {
+    let status = group.wait(limit).await;
+    if matches!(status, Ok(None)) {
         output.abort();
         return Ran::TooSlow;
-    };
+    }
     let rest = timeout(REST, &mut output).await;
     output.abort();
     let (stdout, stderr) = rest.ok().and_then(Result::ok).unwrap_or_default();
     match status {
-        Ok(status) => Ran::Ended(Ended {
+        Ok(Some(status)) => Ran::Ended(Ended {
             code: code(status),
             stdout,
             stderr,
         }),
+        Ok(None) => Ran::TooSlow,
         Err(error) => Ran::Missing(error.to_string()),
     }
 }
@@ -129,25 +125,6 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
                 let room = OUTPUT_MAX.saturating_sub(kept.len());
                 kept.extend_from_slice(&piece[..read.min(room)]);
             }
-        }
-    }
-}
-
-/// Kills a process group when it is dropped.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(leader: Option<u32>) -> Self {
-        let leader = leader.and_then(|id| i32::try_from(id).ok());
-        Self(leader.and_then(Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            // Where nobody is left, there is nothing to do.
-            let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 }

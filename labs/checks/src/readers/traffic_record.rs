@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use lab_traffic::{Entry, Failure, Plan, Record, RecordError, Second};
+use lab_traffic::{Cause, Entry, Failure, Plan, Record, RecordError, Second};
 
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
+use crate::language::Language;
 
 /// Everything that was recorded since the lab began, run by run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +50,44 @@ pub(crate) struct RecordedFailure {
     pub(crate) status: Option<u16>,
     /// The version that answered, where it said so.
     pub(crate) version: Option<Arc<str>>,
+    /// The pod that answered, where it said so.
+    pub(crate) pod: Option<Arc<str>>,
+    cause: Cause,
+    /// The reason in the words of the load balancer, the application or the system.
+    words: String,
+}
+
+impl RecordedFailure {
+    /// When, what and who, for people.
+    pub(crate) fn text(&self, language: Language) -> String {
+        let at = self.at.strftime("%H:%M:%S%.3fZ");
+        let what = match self.status {
+            Some(status) => status.to_string(),
+            None => missing_answer(self.cause, language).to_owned(),
+        };
+        let words = match self.words.as_str() {
+            "" => String::new(),
+            words => format!(" {words}"),
+        };
+        let who = match (&self.pod, language) {
+            (Some(pod), Language::En | Language::Fr) => format!("pod {pod}"),
+            (None, Language::En) => "no pod is known".to_owned(),
+            (None, Language::Fr) => "pod inconnu".to_owned(),
+        };
+        format!("{at} {what}{words} ({who})")
+    }
+}
+
+/// Why there was no answer with a status.
+fn missing_answer(cause: Cause, language: Language) -> &'static str {
+    match (cause, language) {
+        (cause, Language::En) => cause.words(),
+        (Cause::Status, Language::Fr) => "statut d’erreur",
+        (Cause::Refused, Language::Fr) => "connexion refusée",
+        (Cause::Closed, Language::Fr) => "connexion interrompue",
+        (Cause::Timeout, Language::Fr) => "délai dépassé",
+        (Cause::Invalid, Language::Fr) => "réponse invalide",
+    }
 }
 
 /// The figures that `devops-lab traffic report` tells.
@@ -144,13 +183,18 @@ impl TrafficRun {
             }),
             Entry::Failure(Failure {
                 at,
+                cause,
                 status,
+                words,
                 backend,
                 ..
             }) => self.failures.push(RecordedFailure {
                 at,
                 status,
                 version: backend.version,
+                pod: backend.pod,
+                cause,
+                words,
             }),
             Entry::End(end) => self.ended = Some(end.at),
             Entry::Run(_) => {}
@@ -181,6 +225,17 @@ impl TrafficRun {
             .fold((0, 0), |(requests, failed), second| {
                 (requests + second.requests, failed + second.failed)
             })
+    }
+
+    /// Those that failed from one second to another, both included.
+    pub(crate) fn failed_between(
+        &self,
+        from: i64,
+        to: i64,
+    ) -> impl Iterator<Item = &RecordedFailure> {
+        self.failures
+            .iter()
+            .filter(move |failure| (from..=to).contains(&failure.at.as_second()))
     }
 
     /// The last second that is over.
@@ -264,6 +319,9 @@ pub(crate) mod samples {
                     at: moment(at),
                     status: Some(500),
                     version: Some("2.0.0".into()),
+                    pod: Some("hello-1-1".into()),
+                    cause: Cause::Status,
+                    words: String::new(),
                 });
             }
             self
@@ -394,5 +452,38 @@ mod tests {
         assert_eq!(run.outage(Some("1.0.0")).count(), 0);
         assert_eq!(run.between(i64::MIN, i64::MAX), (10, 2));
         assert_eq!(run.ended, Some(moment(60)));
+    }
+
+    #[test]
+    fn a_failure_says_when_what_and_who() {
+        let dir = tempfile::tempdir().unwrap();
+        let closed = format!(
+            r#"{{"failure":{{"at":"{}.5Z","cause":"closed","words":"reset","tookMs":1,"path":"/","user":1}}}}"#,
+            moment(2).to_string().trim_end_matches('Z')
+        );
+        write(
+            dir.path(),
+            "http://127.0.0.1:8080",
+            0,
+            &[&failure(1, 503), &closed, &second(2, 10, 2)],
+        );
+        let record = TrafficRecord::of(dir.path(), None, "127.0.0.1:8080").unwrap();
+        let run = record.of_users().next().unwrap();
+        let said = |language| -> Vec<_> {
+            let failed = run.failed_between(START + 1, START + 2);
+            failed.map(|failure| failure.text(language)).collect()
+        };
+        assert_eq!(
+            said(Language::En),
+            [
+                "00:00:01.000Z 503 (no pod is known)",
+                "00:00:02.500Z connection closed reset (no pod is known)"
+            ]
+        );
+        assert_eq!(
+            said(Language::Fr)[1],
+            "00:00:02.500Z connexion interrompue reset (pod inconnu)"
+        );
+        assert_eq!(run.failed_between(START + 2, START + 9).count(), 1);
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::diagnosis::Diagnosis;
-use crate::http::{Answer, Http};
+use crate::readers::http::{Answer, Http};
 
 /// One series of an answer, with its samples; an instant query gives one each.
 #[derive(Clone, Debug, PartialEq)]

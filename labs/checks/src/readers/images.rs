@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::diagnosis::Diagnosis;
-use crate::http::{Answer, Http};
+use crate::readers::http::{Answer, Http};
 
 /// Kinds of manifests that can be read.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::checks::{CheckInput, find};
 use crate::context::CheckContext;
 use crate::diagnosis::Diagnosis;
-use crate::git::samples::Sample;
+use crate::readers::git::samples::Sample;
 
 const DOCKERFILE: &str = "FROM devops-lab/runtime:1\nCOPY app.js /app/\nUSER 10001\n";
 
