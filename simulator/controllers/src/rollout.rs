@@ -37,9 +37,11 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::Endpoint;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use lab_api::names::SERVICE_NAME;
 use lab_api::objects::{controller_of, controller_reference};
 use lab_api::rollouts::{MANAGED_BY, POD_TEMPLATE_HASH, Rollout};
 use lab_api::selector::Selector;
@@ -47,7 +49,7 @@ use lab_events::Recorder;
 
 use crate::ControllerDef;
 use crate::claim::{claims, selects, workload_selector};
-use crate::runner::{During, Error, Index, Key, Next, OwnWrites, Queue, work};
+use crate::runner::{Cache, During, Error, Index, Key, Next, OwnWrites, Queue, work};
 use crate::shared::Shared;
 
 use analysis::{Run, Templates};
@@ -123,14 +125,26 @@ fn watch(shared: &Arc<Shared>, queue: &Arc<Queue<Key>>) {
     shared.services.on_change(move |change| {
         let meta = &change.latest().metadata;
         let name = meta.name.as_deref().unwrap_or_default();
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
-        for rollout in rollouts.in_namespace(namespace) {
-            let named = validate::named_services(&rollout.spec);
-            if named.iter().any(|(_, service)| service == name) {
-                to.add(Key::of(&rollout.metadata));
-            }
+        add_naming(&to, &rollouts, meta, name);
+    });
+    let (to, rollouts) = (Arc::clone(queue), Arc::clone(&shared.rollouts));
+    shared.endpoint_slices.on_change(move |change| {
+        let meta = &change.latest().metadata;
+        if let Some(service) = meta.labels.as_ref().and_then(|l| l.get(SERVICE_NAME)) {
+            add_naming(&to, &rollouts, meta, service);
         }
     });
+}
+
+/// Adds the Rollouts that name a Service, in the namespace of `meta`.
+fn add_naming(queue: &Queue<Key>, rollouts: &Cache<Rollout>, meta: &ObjectMeta, service: &str) {
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    for rollout in rollouts.in_namespace(namespace) {
+        let named = validate::named_services(&rollout.spec);
+        if named.iter().any(|(_, named)| named == service) {
+            queue.add(Key::of(&rollout.metadata));
+        }
+    }
 }
 
 /// AnalysisRuns tell how they fare; templates may be what an invalid Rollout waits for.
@@ -317,10 +331,28 @@ impl Controller {
                 let view = ServiceView {
                     hash: selected_hash(&service),
                     managed_by,
+                    ready: self.ready_pods(key, &name),
                 };
                 Some((name, view))
             })
             .collect()
+    }
+
+    /// Names of the pods that a Service's EndpointSlices list as ready.
+    fn ready_pods(&self, key: &Key, service: &str) -> Vec<String> {
+        let index = Index::Label {
+            namespace: key.namespace.clone(),
+            key: SERVICE_NAME.to_owned(),
+            value: service.to_owned(),
+        };
+        let slices = self.shared.endpoint_slices.by_index(&index);
+        let endpoints = slices.iter().filter_map(|slice| slice.endpoints.as_ref());
+        let ready = |endpoint: &&Endpoint| {
+            let conditions = endpoint.conditions.as_ref();
+            conditions.is_none_or(|conditions| conditions.ready != Some(false))
+        };
+        let name = |endpoint: &Endpoint| endpoint.target_ref.as_ref()?.name.clone();
+        endpoints.flatten().filter(ready).filter_map(name).collect()
     }
 
     fn runs_of(&self, rollout: &Rollout) -> Vec<Run> {

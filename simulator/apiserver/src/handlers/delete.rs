@@ -8,7 +8,6 @@ use super::list::selected;
 use crate::call::Call;
 use crate::deletion::{self, Deleted, Options};
 use crate::error::ApiError;
-use crate::object;
 use crate::respond;
 use crate::selection::{self, Selection};
 use crate::server::Server;

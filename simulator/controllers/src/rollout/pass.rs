@@ -23,6 +23,8 @@ pub(super) struct ServiceView {
     pub hash: String,
     /// The Rollout that writes its selector.
     pub managed_by: Option<String>,
+    /// Names of the pods that its EndpointSlices list as ready: those that get its requests.
+    pub ready: Vec<String>,
 }
 
 /// A route that the traffic router plugin names.

@@ -19,6 +19,10 @@ const RETRY: Duration = Duration::from_secs(5);
 /// their own file over it.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// Wait before the endpoints of a Service are looked at again. Their EndpointSlices tell of
+/// themselves when they change.
+const ENDPOINTS: Duration = Duration::from_secs(1);
+
 /// What the router is to do.
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
@@ -36,6 +40,10 @@ pub(super) fn reconcile(pass: &mut Pass) {
     }
     let wanted = wanted(pass);
     if must_wait_for_stable(pass, &wanted) {
+        return;
+    }
+    if must_wait_for_endpoints(pass, &wanted) {
+        pass.wake_after(ENDPOINTS);
         return;
     }
     let routes = if wanted.removes_routes {
@@ -159,6 +167,37 @@ fn must_wait_for_stable(pass: &Pass, wanted: &Wanted) -> bool {
     present.is_some_and(|present| present != wanted.weight)
         && !pass.is_aborted()
         && stable.available < share_down(spec::replicas(spec), max - wanted.weight, max)
+}
+
+/// True where a Service would get a larger share before anything of its version answers there:
+/// its selector may just have been switched, and the router must not be told before the
+/// EndpointSlices have been, or it would send requests where nobody is.
+fn must_wait_for_endpoints(pass: &Pass, wanted: &Wanted) -> bool {
+    let spec = &pass.rollout.spec;
+    let Some(canary) = spec::canary(spec) else {
+        return false;
+    };
+    let present = pass.old.canary.weights.as_ref();
+    let Some(present) = present.map(|weights| weights.canary.weight) else {
+        return false;
+    };
+    let (service, set) = if wanted.weight > present {
+        (&canary.canary_service, pass.new_set())
+    } else if wanted.weight < present && !pass.is_aborted() {
+        (&canary.stable_service, pass.stable_set())
+    } else {
+        return false;
+    };
+    // A version without pods has nothing to wait for.
+    let Some(set) = set.filter(|set| set.available > 0) else {
+        return false;
+    };
+    let view = service.as_ref().and_then(|name| pass.services.get(name));
+    let of_set = |pod: &String| {
+        let rest = pod.strip_prefix(&set.name);
+        rest.is_some_and(|rest| rest.starts_with('-'))
+    };
+    view.is_some_and(|view| !view.ready.iter().any(of_set))
 }
 
 fn record(pass: &mut Pass, weight: i32) {

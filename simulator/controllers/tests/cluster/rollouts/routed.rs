@@ -1,7 +1,13 @@
 //! Canaries whose traffic a route of the Gateway API divides.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Api;
+use kube::runtime::{WatchStreamExt, watcher};
 use lab_api::gateway::HTTPRoute;
 use lab_api::rollouts::{GATEWAY_PLUGIN, IN_PROGRESS};
 use serde_json::{Value, json};
@@ -188,6 +194,105 @@ async fn a_dynamic_stable_version_shrinks_and_grows_back_before_it_gets_traffic(
     stage.abort().await;
     stage.routes((0, 100, 1)).await;
     stage.has_pods(&[("shop:1", 3)]).await;
+}
+
+/// What the router was told, by revision: weights of routes, and pods that answer for Services.
+#[derive(Clone, Debug)]
+enum Told {
+    Weights(BTreeMap<String, i32>),
+    Ready(String, usize),
+}
+
+type Log = Arc<Mutex<BTreeMap<u64, Told>>>;
+
+/// Writes down what the router is told from now on; and the ready pods of each Service at this
+/// moment.
+async fn listen(stage: &Stage) -> (Log, BTreeMap<String, usize>) {
+    let log = Log::default();
+    let client = stage.cluster.client.clone();
+    let note = |log: &Log| {
+        let log = Arc::clone(log);
+        move |revision: Option<String>, told| {
+            let revision = revision.unwrap().parse().unwrap();
+            log.lock().unwrap().insert(revision, told);
+        }
+    };
+    let (routes, slices) = (note(&log), note(&log));
+    let api: Api<HTTPRoute> = Api::default_namespaced(client.clone());
+    let watch = watcher(api, watcher::Config::default()).applied_objects();
+    tokio::spawn(watch.for_each(move |route| {
+        let route = route.unwrap();
+        let backends = route.spec.rules.unwrap().pop().unwrap().backend_refs;
+        let weights = backends.unwrap().into_iter();
+        let weights = weights.map(|backend| (backend.name, backend.weight.unwrap_or(1)));
+        routes(
+            route.metadata.resource_version,
+            Told::Weights(weights.collect()),
+        );
+        std::future::ready(())
+    }));
+    let api: Api<EndpointSlice> = Api::default_namespaced(client);
+    let watch = watcher(api, watcher::Config::default()).applied_objects();
+    tokio::spawn(watch.for_each(move |slice| {
+        let slice = slice.unwrap();
+        let service = slice.metadata.labels.unwrap()["kubernetes.io/service-name"].clone();
+        let ready = slice.endpoints.iter().flatten();
+        let ready = ready.filter(|it| it.conditions.as_ref().unwrap().ready == Some(true));
+        let told = Told::Ready(service, ready.count());
+        slices(slice.metadata.resource_version, told);
+        std::future::ready(())
+    }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = std::mem::take(&mut *log.lock().unwrap());
+    let ready = before.into_values().filter_map(|told| match told {
+        Told::Ready(service, count) => Some((service, count)),
+        Told::Weights(_) => None,
+    });
+    let ready = ready.collect();
+    (log, ready)
+}
+
+#[tokio::test(start_paused = true)]
+async fn traffic_is_never_led_to_a_service_whose_pods_the_router_does_not_know_yet() {
+    let steps = json!([{"setWeight": 50}, {"pause": {}}, {"setWeight": 100}, {"pause": {}}]);
+    for dynamic in [false, true] {
+        let stage = start(json!({"dynamicStableScale": dynamic, "steps": steps})).await;
+        let (log, mut ready) = listen(&stage).await;
+        for image in ["shop:2", "shop:3"] {
+            stage.set_image(image).await;
+            stage.reaches_step(1).await;
+            stage.reaches("Paused", "CanaryPauseStep").await;
+            stage.promote().await;
+            stage.reaches_step(3).await;
+            stage.reaches("Paused", "CanaryPauseStep").await;
+            if dynamic {
+                stage.has_pods(&[(image, 3)]).await;
+            }
+            stage.promote().await;
+            stage.reaches("Healthy", "").await;
+            stage.routes((0, 100, 1)).await;
+        }
+        let mut changes = 0;
+        for (revision, told) in log.lock().unwrap().clone() {
+            match told {
+                Told::Ready(service, count) => {
+                    ready.insert(service, count);
+                }
+                Told::Weights(weights) => {
+                    changes += 1;
+                    for (service, weight) in weights {
+                        let pods = ready.get(&service).copied().unwrap_or(0);
+                        let answered = weight == 0 || pods > 0;
+                        assert!(
+                            answered,
+                            "at {revision}, {service} gets {weight} without pods"
+                        );
+                    }
+                }
+            }
+        }
+        assert!(changes >= 6, "the weights have changed: {changes}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
