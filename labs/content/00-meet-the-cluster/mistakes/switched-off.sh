@@ -1,5 +1,5 @@
 #!/bin/sh
-# A node is switched off; after forty seconds of silence the cluster says so.
+# A node is switched off; after up to fifty seconds of silence the cluster says so.
 set -eu
 kubectl patch node/node-2 -p '{"spec":{"unschedulable":null}}'
 devops-lab node stop node-2
