@@ -48,7 +48,9 @@ impl Lab {
         command
             .args(arguments)
             .env("DEVOPS_LAB_HOME", self.home.path())
-            .env("DEVOPS_LAB_CLUSTER", &self.name);
+            .env("DEVOPS_LAB_CLUSTER", &self.name)
+            // Labs hand out files where one is.
+            .current_dir(self.home.path());
         command.stdin(Stdio::null());
         command
     }

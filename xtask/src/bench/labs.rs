@@ -23,10 +23,8 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> anyhow::Result<Vec<Figure>> {
     for _ in 0..args.runs {
         // As if it held for the first time: how the next step begins is kept then, only once.
         std::fs::write(&progress, &before).with_context(failed)?;
-        let first = check(lab)?;
-        let again = check(lab)?;
-        checks.push(again);
-        keeping.push(first - again);
+        keeping.push(check(lab)?);
+        checks.push(check(lab)?);
     }
     lab.delete()?;
     Ok(vec![
@@ -36,9 +34,9 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> anyhow::Result<Vec<Figure>> {
             "≤ 100 ms",
         ),
         Figure::alone(
-            "  more where it keeps how the next step begins",
+            "  the same, keeping how the next step begins",
             milliseconds(keeping),
-            "≤ 200 ms",
+            "≤ 200 ms more",
         ),
     ])
 }

@@ -17,6 +17,7 @@ use crate::commands::check::print_check;
 use crate::commands::lab::pick;
 use crate::labs::journey::{Journey, Narrator};
 use crate::labs::scripts::Kubectl;
+use crate::markdown::{self, wrap};
 use crate::output::{blank, faint, line, strong};
 use crate::progress::milliseconds;
 
@@ -80,10 +81,13 @@ impl Track<'_> {
                 format!("Le parcours principal, {count}, fait avec les solutions des labs")
             }
         }));
-        line(faint(self.say(
+        let how = self.say(
             "Ctrl-C ends the tour at any time and cleans up; --quick shows the main job alone.",
             "Ctrl-C termine la visite à tout moment et nettoie ; --quick ne montre que l’essentiel.",
-        )));
+        );
+        for part in wrap(how, "", markdown::width()).lines() {
+            line(faint(part));
+        }
         blank();
     }
 
