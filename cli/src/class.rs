@@ -3,6 +3,7 @@
 //! Sharing never gets in the way of learning: where something cannot be written down or sent, the
 //! command that the student typed goes on.
 
+use std::collections::HashMap;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
@@ -37,8 +38,23 @@ pub(crate) fn share(home: &Home, what: What) {
     start_agent();
 }
 
+/// What the class was told of steps: whoever looks again and again tells what is new.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(HashMap<(String, String), (Checked, Option<String>)>);
+
+impl Shared {
+    /// Tells what came of a step's checks, unless it is what was told last.
+    pub(crate) fn share(&mut self, home: &Home, report: &StepReport) {
+        let found = (report.verdict, first_cause(report).map(|cause| cause.id));
+        let step = (report.lab.clone(), report.step.clone());
+        if self.0.insert(step, found.clone()) != Some(found) {
+            share_report(home, report);
+        }
+    }
+}
+
 /// Tells what came of a step's checks.
-pub(crate) fn share_report(home: &Home, report: &StepReport) {
+fn share_report(home: &Home, report: &StepReport) {
     share(
         home,
         What::Checked {

@@ -2,6 +2,7 @@
 
 pub(crate) mod ci;
 pub(crate) mod class;
+mod guide;
 mod lab;
 pub(crate) mod rollout;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use guide::GuideArgs;
 pub(crate) use lab::{
     AnswerArgs, HintArgs, LabArgs, LabCommand, LabGotoArgs, LabLintArgs, LabListArgs, LabNewArgs,
     LabResetArgs, LabShowArgs, LabSolveArgs, LabTestArgs, LabsArgs, ProofEngine,
@@ -94,6 +96,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  devops-lab check                        the step you are at\n  devops-lab check deploy-three-replicas/route\n  devops-lab check --watch                again whenever something changes\n  devops-lab check -o json\n\nExit code: 0 everything holds, 1 something does not yet, 3 a check could not run."
     )]
     Check(CheckArgs),
+    /// Open the guide in the browser: the lab's text, and the live picture of your cluster
+    #[command(
+        after_help = "Examples:\n  devops-lab guide                        the lab you are at\n  devops-lab guide canary --lang fr\n  devops-lab guide --present              the picture alone, for the projector\n\nIt is served on 127.0.0.1 until Ctrl-C; /api/picture has the picture as JSON."
+    )]
+    Guide(GuideArgs),
     /// Hold a class, or take part in one
     #[command(subcommand)]
     Class(class::ClassCommand),

@@ -26,6 +26,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lab-classroom",
             "lab-ci",
             "lab-cluster",
+            "lab-guide",
             "lab-image",
             "lab-runtime",
             "lab-traffic",
@@ -57,6 +58,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-engine", &["lab-context", "lab-image"]),
     ("lab-events", &["lab-context"]),
     ("lab-gateway", &["lab-api", "lab-context", "lab-events"]),
+    ("lab-guide", &["lab-checks"]),
     ("lab-image", &[]),
     ("lab-metrics", &["lab-api", "lab-context", "lab-events"]),
     (
@@ -104,6 +106,7 @@ pub(crate) const NEVER_SEES: &[(&str, &[&str])] = &[
     ("lab-cluster", &["clap"]),
     ("lab-checks", &["bollard", "rusqlite", "axum"]),
     ("lab-classroom", &["bollard", "k8s-openapi"]),
+    ("lab-guide", &["bollard", "rusqlite", "clap", "k8s-openapi"]),
     (
         "lab-ci",
         &["kube", "k8s-openapi", "axum", "rusqlite", "bollard"],

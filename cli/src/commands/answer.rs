@@ -51,7 +51,7 @@ pub(crate) async fn run(args: AnswerArgs) -> anyhow::Result<ExitCode> {
             "question": question.id,
             "answer": question.kept(&value),
             "right": told.right,
-            "why": told.why,
+            "why": told.why.as_ref().map(|why| why.get(learner.language)),
         }))?,
         Format::Text => print(&learner, lab, step, &told),
     }
@@ -62,10 +62,10 @@ pub(crate) async fn run(args: AnswerArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What is said of an answer.
-struct Told {
+pub(super) struct Told {
     /// None where it cannot be said yet.
-    right: Option<bool>,
-    why: Option<String>,
+    pub(super) right: Option<bool>,
+    pub(super) why: Option<Text>,
 }
 
 /// The question of this id, or the first of the step that is not answered right.
@@ -134,15 +134,13 @@ fn ask(learner: &Learner, question: &Question) -> anyhow::Result<String> {
 }
 
 /// Keeps the answer and says what it is worth.
-async fn judge(
+pub(super) async fn judge(
     learner: &mut Learner,
     lab: &Lab,
     step: &Step,
     question: &Question,
     value: &str,
 ) -> anyhow::Result<Told> {
-    let why = |language: Language, why: Option<Text>| why.map(|why| why.get(language).to_owned());
-    let language = learner.language;
     let told = match question.judge(value, |_| None) {
         Judgement::NoChoice => bail!(
             "{value:?} is none of the choices (devops-lab lab show {}/{})",
@@ -158,7 +156,7 @@ async fn judge(
     match told {
         Some((right, text)) => Ok(Told {
             right: Some(right),
-            why: why(language, text),
+            why: text,
         }),
         None => compare(learner, lab, step, question).await,
     }
@@ -201,7 +199,10 @@ async fn compare(
             Verdict::NotYet => Some(false),
             Verdict::CouldNotRun => None,
         },
-        why: diagnoses.next().map(|it| it.text(learner.language)),
+        why: diagnoses.next().map(|it| Text {
+            en: it.text(Language::En),
+            fr: it.text(Language::Fr),
+        }),
     })
 }
 
@@ -216,7 +217,7 @@ fn print(learner: &Learner, lab: &Lab, step: &Step, told: &Told) {
     };
     line(verdict);
     if let Some(why) = &told.why {
-        set(learner, why);
+        set(learner, why.get(learner.language));
     }
     blank();
     let answers = learner.progress.answers(&lab.name, &step.id);

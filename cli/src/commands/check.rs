@@ -1,6 +1,6 @@
 //! `devops-lab check`: does it hold, and if not, why?
 
-mod watch;
+pub(super) mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use lab_cluster::{lifecycle, traffic};
 
 use self::watch::Watch;
 use super::lab::{Learner, addresses, find, pick, set};
-use crate::class;
+use crate::class::{self, Shared};
 use crate::cli::{CheckArgs, Format, OutputArgs};
 use crate::labs::journey::{after, keep_beginning};
 use crate::labs::snapshot::Subject;
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(COULD_NOT_RUN));
     };
     let record = record.clone();
-    let reports = examine(&mut learner, &record, lab, &steps).await?;
+    let reports = examine(&mut learner, &record, lab, &steps, &mut Shared::default()).await?;
     let verdict = overall(&reports);
     match output {
         Format::Json => json(&serde_json::json!({"verdict": verdict, "steps": reports}))?,
@@ -80,12 +80,14 @@ pub(crate) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Checks, notes what holds, tells the class, and keeps how the next step begins.
-async fn examine(
+/// Checks, notes what holds, tells the class what it does not know yet, and keeps how the next
+/// step begins.
+pub(super) async fn examine(
     learner: &mut Learner,
     record: &Record,
     lab: &Lab,
     steps: &[&Step],
+    shared: &mut Shared,
 ) -> anyhow::Result<Vec<StepReport>> {
     let reports = check(record, &learner.dir, &learner.progress, lab, steps).await?;
     let now = Timestamp::now();
@@ -98,7 +100,7 @@ async fn examine(
     if let Ok(home) = Home::from_env() {
         reports
             .iter()
-            .for_each(|report| class::share_report(&home, report));
+            .for_each(|report| shared.share(&home, report));
     }
     remember(learner, lab, &before).await;
     Ok(reports)

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use lab_checks::lab::{Hint, Lab, Step};
 use lab_checks::outcome::Verdict;
 use lab_checks::runner::StepReport;
+use lab_classroom::protocol::What;
+use lab_cluster::record::Home;
 use serde_json::{Value, json};
 
 use super::check::{check, print_diagnosis};
 use super::lab::{Learner, set};
+use crate::class;
 use crate::cli::{Format, HintArgs, OutputArgs};
 use crate::output::{blank, faint, good, json, line};
 
@@ -28,7 +31,22 @@ pub(crate) async fn run(args: HintArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let report = look(&learner, lab, step).await?;
+    let (report, choice) = reveal(&mut learner, lab, step, all).await?;
+    match output {
+        Format::Json => json(&value(&learner, lab, step, report.as_ref(), &choice))?,
+        Format::Text => print(&learner, lab, step, report.as_ref(), &choice),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Chooses the next hint, or all, and notes that they were shown; with what is the matter.
+pub(super) async fn reveal(
+    learner: &mut Learner,
+    lab: &Lab,
+    step: &Step,
+    all: bool,
+) -> anyhow::Result<(Option<StepReport>, Choice)> {
+    let report = look(learner, lab, step).await?;
     let shown = learner.progress.hints(&lab.name, &step.id).to_vec();
     let choice = if all {
         Choice::all(step)
@@ -40,11 +58,16 @@ pub(crate) async fn run(args: HintArgs) -> anyhow::Result<ExitCode> {
             progress.show_hint(lab, &step.id, *hint);
         }
     })?;
-    match output {
-        Format::Json => json(&value(&learner, lab, step, report.as_ref(), &choice))?,
-        Format::Text => print(&learner, lab, step, report.as_ref(), &choice),
+    if let (Ok(home), false) = (Home::from_env(), choice.hints.is_empty()) {
+        let seen = learner.progress.hints(&lab.name, &step.id).len();
+        let what = What::Hinted {
+            lab: lab.name.clone(),
+            step: step.id.clone(),
+            seen: u32::try_from(seen).unwrap_or(u32::MAX),
+        };
+        class::share(&home, what);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok((report, choice))
 }
 
 /// What is the matter with the step; none where there is no cluster that could tell.
@@ -74,7 +97,7 @@ fn fitting(step: &Step, report: Option<&StepReport>) -> Vec<usize> {
 
 /// Which hints to show now.
 #[derive(Debug, PartialEq, Eq)]
-struct Choice {
+pub(super) struct Choice {
     /// By their places in the step.
     hints: Vec<usize>,
     /// Which of those that fit the last one is, from 1, and how many fit.
@@ -109,7 +132,8 @@ impl Choice {
         }
     }
 
-    fn left(&self) -> usize {
+    /// How many that fit are left.
+    pub(super) fn left(&self) -> usize {
         self.at.1 - self.at.0
     }
 }

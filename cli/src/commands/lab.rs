@@ -12,8 +12,11 @@ mod test;
 
 use std::process::ExitCode;
 
-pub(crate) use learner::{Learner, addresses, find, language, pick, progress_path, set};
+pub(crate) use learner::{
+    Learner, addresses, command_line, find, language, pick, progress_path, set,
+};
 pub(crate) use list::bar;
+pub(crate) use steps::{begin, is_at_beginning};
 
 use crate::cli::LabCommand;
 

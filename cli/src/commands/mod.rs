@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 pub(crate) mod env;
 mod fault;
+mod guide;
 mod hint;
 mod image;
 mod image_approve;
@@ -85,6 +86,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Ci(command)) => ci::run(command).await,
         Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Lab(args)) => lab::run(args).await,
+        Some(Command::Guide(args)) => guide::run(args).await,
         Some(Command::Class(command)) => class::run(command).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Hint(args)) => hint::run(args).await,

@@ -177,6 +177,10 @@ fn print(report: &StartReport) {
         "Next: {}",
         strong(&format!("devops-lab lab next{}", flag(name)))
     ));
+    line(format_args!(
+        "In the browser, with a live picture of the cluster: {}",
+        strong(&format!("devops-lab guide{}", flag(name)))
+    ));
 }
 
 /// ` --name NAME`, where it must be said.

@@ -149,7 +149,14 @@ fn going_on(learner: &Learner) {
         let what = learner.say("answer its question", "répondre à sa question");
         rows.push((learner.command("answer"), what));
     }
-    rows.extend([list, status]);
+    let guide = (
+        learner.command("guide"),
+        learner.say(
+            "the same in the browser, with your cluster live",
+            "la même chose dans le navigateur, avec votre cluster en direct",
+        ),
+    );
+    rows.extend([guide, list, status]);
     table(&rows);
 }
 

@@ -40,7 +40,7 @@ const MOST_FILES: usize = 5_000;
 const DEFINITION: &str = "CustomResourceDefinition";
 
 /// Where to look.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Places {
     /// The learner's directory, and what of it is the labs'.
     pub(crate) workspace: PathBuf,

@@ -20,6 +20,7 @@ mod ci;
 mod docker_engine;
 mod durability;
 mod faults;
+mod guide;
 mod image_update;
 mod journey;
 mod kubectl;

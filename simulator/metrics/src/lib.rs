@@ -86,6 +86,7 @@ impl Metrics {
         fixed.push(FixedTarget {
             job: "control-plane".to_owned(),
             source: Source::Own(Arc::clone(&own)),
+            interval: None,
         });
         Self {
             handle,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
-use super::{advise, choose, examine, overall, print};
+use super::{Shared, advise, choose, examine, overall, print};
 use crate::cli::Format;
 use crate::commands::lab::{Learner, progress_path};
 use crate::labs::changes::{Changes, Places};
@@ -31,7 +31,7 @@ const TIMED: [&str; 5] = [
     "traffic-share",
 ];
 /// How often those are looked at.
-const TIMED_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const TIMED_PAUSE: Duration = Duration::from_secs(2);
 
 /// How it is watched.
 pub(super) struct Watch {
@@ -61,13 +61,14 @@ impl Watch {
         let mut resize = signal(SignalKind::window_change())?;
         let mut changes = Changes::of(&record, NAMESPACE, places(learner))?;
         let mut page = Page::new(self.output);
+        let mut shared = Shared::default();
         loop {
             let chosen = choose(&labs, &learner.progress, self.target.as_deref())?;
             let Some((lab, steps)) = chosen else {
                 page.all_done(learner);
                 return Ok(ExitCode::SUCCESS);
             };
-            let work = examine(learner, &record, lab, &steps);
+            let work = examine(learner, &record, lab, &steps, &mut shared);
             let reports = tokio::select! {
                 reports = work => reports?,
                 _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
@@ -96,9 +97,9 @@ impl Watch {
 }
 
 /// The learner's namespace, as checks have it.
-const NAMESPACE: &str = "default";
+pub(crate) const NAMESPACE: &str = "default";
 
-fn places(learner: &Learner) -> Places {
+pub(crate) fn places(learner: &Learner) -> Places {
     let mut workspaces = learner.progress.workspaces().map(Path::to_owned);
     let here = std::env::current_dir().unwrap_or_default();
     Places {
@@ -121,7 +122,7 @@ fn goes_on(learner: &Learner, lab: &Lab, steps: &[&Step]) -> bool {
     })
 }
 
-fn is_timed(steps: &[&Step]) -> bool {
+pub(crate) fn is_timed(steps: &[&Step]) -> bool {
     let mut checks = steps.iter().flat_map(|step| &step.checks);
     checks.any(|check| TIMED.contains(&check.check.as_str()))
 }

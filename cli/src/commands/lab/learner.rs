@@ -39,11 +39,7 @@ impl Learner {
         let language = language(lang.as_deref())?;
         let labs = labs::load(labs.as_deref())?;
         let dir = Home::from_env()?.cluster(&name);
-        let record = match dir.load() {
-            Ok(record) => Some(record),
-            Err(RecordError::NotFound { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
+        let record = load(&dir)?;
         let progress = Progress::load(&progress_path(&dir))?;
         let mut learner = Self {
             name,
@@ -55,6 +51,18 @@ impl Learner {
         };
         learner.meet_labs()?;
         Ok(learner)
+    }
+
+    /// The same learner as she is now.
+    pub(crate) fn again(&self) -> anyhow::Result<Self> {
+        Ok(Self {
+            name: self.name.clone(),
+            language: self.language,
+            dir: self.dir.clone(),
+            record: load(&self.dir)?,
+            progress: Progress::load(&progress_path(&self.dir))?,
+            labs: self.labs.clone(),
+        })
     }
 
     /// Says once what is new in labs that she knows.
@@ -78,13 +86,7 @@ impl Learner {
 
     /// A command of this program, with the cluster's name where it must be said.
     pub(crate) fn command(&self, words: &str) -> String {
-        let said = std::env::var(CLUSTER_VARIABLE).is_ok_and(|name| name == self.name);
-        let flag = if said || self.name == DEFAULT_NAME {
-            String::new()
-        } else {
-            format!(" --name {}", self.name)
-        };
-        strong(&format!("devops-lab {words}{flag}"))
+        strong(&command_line(&self.name, words))
     }
 
     /// Changes what is known of her progress, on disk and here; only here where there is no cluster,
@@ -139,6 +141,25 @@ impl Learner {
             "Il n’y a pas encore de cluster. Démarrez-en un : ",
         );
         format!("{text}{}", self.command("start 3"))
+    }
+}
+
+/// A command of this program, with the cluster's name where it must be said.
+pub(crate) fn command_line(name: &str, words: &str) -> String {
+    let said = std::env::var(CLUSTER_VARIABLE).is_ok_and(|said| said == name);
+    if said || name == DEFAULT_NAME {
+        format!("devops-lab {words}")
+    } else {
+        format!("devops-lab {words} --name {name}")
+    }
+}
+
+/// A cluster's record; none where there is no such cluster.
+fn load(dir: &ClusterDir) -> anyhow::Result<Option<Record>> {
+    match dir.load() {
+        Ok(record) => Ok(Some(record)),
+        Err(RecordError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -67,22 +67,28 @@ pub(super) async fn next(args: LabListArgs) -> anyhow::Result<()> {
             }
             let label = learner.say("When it is done: ", "Quand c’est fait : ");
             line(format_args!("{label}{}", learner.command("check")));
+            let label = learner.say("In the browser: ", "Dans le navigateur : ");
+            line(format_args!("{label}{}", learner.command("guide")));
         }
     }
     Ok(())
 }
 
-/// Where the cluster is not what the lab begins with, what brings it there.
-async fn say_how_it_begins(learner: &Learner, lab: &Lab) -> anyhow::Result<()> {
+/// True where the cluster is what the lab begins with, as far as can be told.
+pub(crate) async fn is_at_beginning(learner: &Learner, lab: &Lab) -> anyhow::Result<bool> {
     let Some(record) = learner.record.as_ref().filter(|_| !lab.start.is_empty()) else {
-        return Ok(());
+        return Ok(true);
     };
     let start = start_of(lab);
     let reports = check(record, &learner.dir, &learner.progress, lab, &[&start]).await?;
-    if reports
+    Ok(reports
         .iter()
-        .any(|report| report.verdict == Verdict::NotYet)
-    {
+        .all(|report| report.verdict != Verdict::NotYet))
+}
+
+/// Where the cluster is not what the lab begins with, what brings it there.
+async fn say_how_it_begins(learner: &Learner, lab: &Lab) -> anyhow::Result<()> {
+    if !is_at_beginning(learner, lab).await? {
         let label = learner.say(
             "Your cluster is not yet where this lab begins; this brings it there:",
             "Votre cluster n’en est pas encore au départ de ce lab ; ceci l’y amène :",
@@ -97,7 +103,10 @@ async fn say_how_it_begins(learner: &Learner, lab: &Lab) -> anyhow::Result<()> {
 
 /// Gives the lab's files to the learner, and notes when and where. How a lab begins is kept, for
 /// `lab reset`.
-async fn begin(learner: &mut Learner, lab: &Lab) -> anyhow::Result<(PathBuf, Vec<String>)> {
+pub(crate) async fn begin(
+    learner: &mut Learner,
+    lab: &Lab,
+) -> anyhow::Result<(PathBuf, Vec<String>)> {
     let here = env::current_dir().context("the current directory is gone")?;
     let workspace = desk(&learner.progress, lab, &here);
     let given = workspace::hand_out(&learner.labs, lab, &workspace, &learner.addresses())?;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -18,6 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::MetricsRole;
+
+/// Time between two scrapes of the load balancer: what a canary does is to be seen as it happens,
+/// and there is but one load balancer.
+const GATEWAY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Binds, and serves and scrapes until the stop signal; answers what can be asked in this process.
 pub(super) async fn start(
@@ -44,6 +49,7 @@ pub(super) async fn start(
                 address: gateway,
                 path: "/metrics".to_owned(),
             },
+            interval: Some(GATEWAY_INTERVAL),
         }],
         own: Some(own),
         watch_pods,

@@ -97,4 +97,6 @@ pub struct FixedTarget {
     pub job: String,
     /// Where its text comes from.
     pub source: Source,
+    /// Time between two scrapes on a cluster of speed 1 [default: [`INTERVAL`]].
+    pub interval: Option<Duration>,
 }

@@ -217,7 +217,11 @@ impl Scraper {
                 super::Source::Own(_) | super::Source::Refused(_) => fixed.job.clone(),
             };
             let labels = Labels::new([("job", fixed.job.clone()), ("instance", instance)]);
-            self.pace.target(&fixed.job, fixed.source.clone(), labels)
+            let target = self.pace.target(&fixed.job, fixed.source.clone(), labels);
+            match fixed.interval {
+                Some(interval) => self.pace.every(target, interval),
+                None => target,
+            }
         });
         let wanted: HashMap<String, Target> = fixed
             .chain(world.targets(self.pace))

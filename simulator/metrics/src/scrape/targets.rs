@@ -158,6 +158,16 @@ impl Pace {
         written.map_or(TIMEOUT, Duration::from_millis).min(interval)
     }
 
+    /// The same target in a rhythm of its own, given as on a cluster of speed 1.
+    pub(super) fn every(self, target: Target, interval: Duration) -> Target {
+        let interval = interval.div_f64(self.speed).max(SHORTEST_INTERVAL);
+        Target {
+            interval,
+            timeout: Self::timeout(None, interval),
+            ..target
+        }
+    }
+
     pub(super) fn target(self, pool: &str, source: Source, labels: Labels) -> Target {
         let interval = self.interval(None);
         Target {

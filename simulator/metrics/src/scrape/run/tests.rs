@@ -20,6 +20,7 @@ fn scraped(
     let fixed = FixedTarget {
         job: "shop".to_owned(),
         source: Source::Own(Arc::new(move || exposed.lock().unwrap().clone())),
+        interval: None,
     };
     let stop = CancellationToken::new();
     let scraper = Scraper::new(Arc::clone(&store), context, Arc::clone(&shown), vec![fixed]);
