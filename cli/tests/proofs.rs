@@ -1,5 +1,6 @@
-//! The proof of every lab by `lab test`, on both engines: every mistake gets its diagnosis and
-//! never passes, every solution holds, twice.
+//! The proof of labs by `lab test`, on both engines: every mistake gets its diagnosis and never
+//! passes, every solution holds, twice. Here of those that wait for nothing but their cluster; of
+//! all of them in `.ci/run`.
 //!
 //! A program of its own, which cargo runs after the suite: labs measure what users feel, and
 //! should not share the machine with a hundred other tests.
@@ -19,7 +20,6 @@ mod tools;
 #[path = "suite/wait.rs"]
 mod wait;
 
-use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use lab_checks::library::Labs;
@@ -30,8 +30,8 @@ use tools::{Tool, needs};
 
 /// One engine after the other.
 static ALONE: Mutex<()> = Mutex::new(());
-/// Labs at a time: they wait more than they work.
-const JOBS: &str = "3";
+/// Labs at a time.
+const JOBS: &str = "2";
 
 /// Runs `lab test`; what it answered, as JSON.
 fn prove(engine: &str, args: &[&str]) -> (Said, Value) {
@@ -43,27 +43,17 @@ fn prove(engine: &str, args: &[&str]) -> (Said, Value) {
     (said, answer)
 }
 
-fn every_lab_is_proved(engine: &str) {
+fn are_proved(engine: &str, names: &[&str]) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (said, answer) = prove(engine, &["--all", "--jobs", JOBS]);
+    let (said, answer) = prove(engine, &[names, &["--jobs", JOBS, "--again"]].concat());
+    assert!(said.code == Some(0) && answer["passed"] == true, "{said}");
     let proved = answer["labs"].as_array().expect("labs are listed");
+    assert_eq!(proved.len(), names.len(), "{said}");
     let labs = Labs::embedded().expect("the labs are sound");
-    assert_eq!(proved.len(), labs.iter().count(), "{said}");
-    for (lab, proved) in labs.iter().zip(proved) {
-        assert_eq!(proved["lab"], lab.name);
-        if proved["failures"].as_array().is_some_and(Vec::is_empty) {
-            is_whole(lab, proved, &said);
-            continue;
-        }
-        // A lab that counts seconds may run out of them beside others; alone it must hold.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{} is proved once more, alone: {proved:#}",
-            lab.name
-        );
-        let (said, answer) = prove(engine, &[&lab.name, "--jobs", "1"]);
-        assert!(said.code == Some(0) && answer["passed"] == true, "{said}");
-        is_whole(lab, &answer["labs"][0], &said);
+    for (name, proved) in names.iter().zip(proved) {
+        assert_eq!(proved["lab"], *name);
+        let lab = labs.iter().find(|lab| lab.name == *name);
+        is_whole(lab.expect("the lab exists"), proved, &said);
     }
 }
 
@@ -76,11 +66,11 @@ fn is_whole(lab: &lab_checks::lab::Lab, proved: &Value, said: &Said) {
 #[test]
 fn every_mistake_of_a_lab_gets_its_diagnosis_and_every_solution_holds() {
     needs!(Tool::Kubectl(KUBECTL));
-    every_lab_is_proved("process");
+    are_proved("process", &["your-first-change", "deploy-three-replicas"]);
 }
 
 #[test]
 fn labs_are_proved_on_docker_too() {
     needs!(Tool::Kubectl(KUBECTL), Tool::Docker);
-    every_lab_is_proved("docker");
+    are_proved("docker", &["containerize"]);
 }

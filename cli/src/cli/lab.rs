@@ -44,7 +44,7 @@ pub(crate) enum LabCommand {
     Checks,
     /// Prove labs on clusters of their own: every mistake gets its diagnosis, every solution holds
     #[command(
-        after_help = "Examples:\n  devops-lab lab test deploy-three-replicas\n  devops-lab lab test --all --engine both\n  devops-lab lab test --labs ./labs my-lab -o json"
+        after_help = "Examples:\n  devops-lab lab test deploy-three-replicas\n  devops-lab lab test --all --engine both --jobs 4 --again\n  devops-lab lab test --labs ./labs my-lab -o json"
     )]
     Test(LabTestArgs),
 }
@@ -198,6 +198,9 @@ pub(crate) struct LabTestArgs {
     /// How many labs at a time [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) jobs: Option<u16>,
+    /// Prove a lab that failed beside others once more, alone, and report both
+    #[arg(long)]
+    pub(crate) again: bool,
     /// Let scripts use the small kubectl of this program, whichever the machine has
     #[arg(long)]
     pub(crate) own_kubectl: bool,

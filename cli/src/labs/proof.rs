@@ -75,6 +75,9 @@ pub(crate) struct Proved {
     pub(crate) seconds: f64,
     /// What was not as expected; none where the lab is proved.
     pub(crate) failures: Vec<Failure>,
+    /// What was not as expected beside other labs, where the lab was then proved once more, alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failed_beside_others: Vec<Failure>,
     /// Its cluster.
     pub(crate) cluster: String,
     /// The directory of the learner's files.
@@ -126,6 +129,7 @@ impl Proof<'_> {
             mistakes: 0,
             seconds: 0.0,
             failures: Vec::new(),
+            failed_beside_others: Vec::new(),
             workspace: self.home.path().join("workspaces").join(&cluster),
             cluster,
         };
@@ -153,6 +157,18 @@ impl Proof<'_> {
         }
         proved.seconds = began.elapsed().as_secs_f64();
         Ok(proved)
+    }
+
+    /// Makes room for another proof of a lab: nothing is left of an earlier one.
+    ///
+    /// # Errors
+    /// Where its cluster or its files cannot be removed.
+    pub(crate) async fn forget(&self) -> anyhow::Result<()> {
+        let cluster = cluster_name(&self.lab.name, self.engine);
+        lifecycle::delete(self.home, &cluster).await?;
+        let workspace = self.home.path().join("workspaces").join(&cluster);
+        fs::remove_dir_all(&workspace)
+            .with_context(|| format!("failed to remove {}", workspace.display()))
     }
 
     /// A new cluster and an empty directory.

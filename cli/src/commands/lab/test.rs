@@ -27,6 +27,7 @@ pub(super) async fn run(args: LabTestArgs) -> anyhow::Result<ExitCode> {
         output: OutputArgs { output },
         keep,
         jobs,
+        again,
         own_kubectl,
     } = args;
     let directory = directory.as_deref().map(place_of).transpose()?;
@@ -42,6 +43,7 @@ pub(super) async fn run(args: LabTestArgs) -> anyhow::Result<ExitCode> {
         directory,
         home: &home,
         jobs: jobs.map_or_else(processors, usize::from),
+        again,
         kubectl: if own_kubectl {
             Kubectl::Own
         } else {
@@ -120,6 +122,14 @@ impl Outcome {
     fn is_good(&self) -> bool {
         matches!(self, Self::Proved(proved) if proved.failures.is_empty())
     }
+
+    /// The same, with what had failed beside other labs.
+    fn after(mut self, failed: Vec<Failure>) -> Self {
+        if let Self::Proved(proved) = &mut self {
+            proved.failed_beside_others = failed;
+        }
+        self
+    }
 }
 
 struct Plan<'a> {
@@ -127,20 +137,49 @@ struct Plan<'a> {
     directory: Option<PathBuf>,
     home: &'a Home,
     jobs: usize,
+    /// Whether a lab that failed beside others is proved once more, alone.
+    again: bool,
     kubectl: Kubectl,
 }
 
 impl Plan<'_> {
     async fn run(&self, labs: &[&Lab], engines: &[EngineKind]) -> Vec<Outcome> {
-        let pairs = engines
+        let pairs: Vec<_> = engines
             .iter()
-            .flat_map(|engine| labs.iter().map(move |lab| (*lab, *engine)));
-        let proofs = pairs.map(|(lab, engine)| self.prove(lab, engine));
-        // As they were asked for, whichever ends first.
-        stream::iter(proofs).buffered(self.jobs).collect().await
+            .flat_map(|engine| labs.iter().map(move |lab| (*lab, *engine)))
+            .collect();
+        let proofs = pairs
+            .iter()
+            .enumerate()
+            .map(async |(at, (lab, engine))| (at, self.prove(lab, *engine, false).await));
+        let mut outcomes: Vec<_> = stream::iter(proofs)
+            .buffer_unordered(self.jobs)
+            .collect()
+            .await;
+        // As they were asked for, whichever ended first.
+        outcomes.sort_by_key(|(at, _)| *at);
+        let mut outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        if self.again && self.jobs > 1 {
+            for ((lab, engine), outcome) in pairs.into_iter().zip(&mut outcomes) {
+                if outcome.is_good() {
+                    continue;
+                }
+                note(format_args!(
+                    "  {} failed beside other labs: once more, alone",
+                    lab.name
+                ));
+                let alone = self.prove(lab, engine, true).await;
+                let failed = match outcome {
+                    Outcome::Proved(proved) => std::mem::take(&mut proved.failures),
+                    Outcome::Broken { .. } => Vec::new(),
+                };
+                *outcome = alone.after(failed);
+            }
+        }
+        outcomes
     }
 
-    async fn prove(&self, lab: &Lab, engine: EngineKind) -> Outcome {
+    async fn prove(&self, lab: &Lab, engine: EngineKind, once_more: bool) -> Outcome {
         let tell = |text: &str| note(format_args!("  {} {text}", good("✓")));
         let proof = Proof {
             labs: self.labs,
@@ -151,7 +190,13 @@ impl Plan<'_> {
             home: self.home,
             tell: &tell,
         };
-        match proof.run().await {
+        let proved = async {
+            if once_more {
+                proof.forget().await?;
+            }
+            proof.run().await
+        };
+        match proved.await {
             Ok(proved) => {
                 for failure in &proved.failures {
                     let place = &failure.place;
@@ -175,8 +220,9 @@ fn print(outcomes: &[Outcome]) {
     for outcome in outcomes {
         if let Outcome::Proved(proved) = outcome {
             proved
-                .failures
+                .failed_beside_others
                 .iter()
+                .chain(&proved.failures)
                 .for_each(|failure| explain(proved, failure));
         }
     }
@@ -197,7 +243,8 @@ fn row(outcome: &Outcome) -> Vec<String> {
             proved.mistakes.to_string(),
             format!("{:.1} s", proved.seconds),
             match proved.failures.len() {
-                0 => good("proved"),
+                0 if proved.failed_beside_others.is_empty() => good("proved"),
+                0 => good("proved alone, failed beside others"),
                 1 => bad("1 failure"),
                 some => bad(&format!("{some} failures")),
             },
