@@ -148,9 +148,11 @@ impl Plan<'_> {
             .iter()
             .flat_map(|engine| labs.iter().map(move |lab| (*lab, *engine)))
             .collect();
-        let proofs = pairs
-            .iter()
-            .enumerate()
+        // The long ones first, so that none of them is left to run alone in the end.
+        let mut order: Vec<_> = pairs.iter().enumerate().collect();
+        order.sort_by_key(|(_, (lab, _))| std::cmp::Reverse(lab.minutes));
+        let proofs = order
+            .into_iter()
             .map(async |(at, (lab, engine))| (at, self.prove(lab, *engine, false).await));
         let mut outcomes: Vec<_> = stream::iter(proofs)
             .buffer_unordered(self.jobs)
