@@ -9,6 +9,19 @@ use crate::wait::{wait_for, wait_until};
 
 const READY: &str = "{.status.conditions[?(@.type=='Ready')].status}";
 
+const INGRESS: &str = "\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop}
+spec:
+  rules:
+  - http:
+      paths:
+      - path: /shop
+        pathType: Prefix
+        backend: {service: {name: hello, port: {number: 80}}}
+";
+
 fn injected(lab: &Lab) -> Vec<Value> {
     let said = lab.ok(&["fault", "status", "-o", "json"]);
     serde_json::from_str(&said).expect("the status is JSON")
@@ -95,6 +108,28 @@ fn a_share_of_requests_fails_and_a_killed_pod_is_replaced() {
     wait_until("no request fails", SOON, || {
         (0..20).all(|_| get(&url).is_ok_and(|answer| answer.status == 200))
     });
+
+    lab.apply(INGRESS);
+    let shop = format!("{url}/shop");
+    let answers = |what: &str, status: u16| {
+        wait_until(what, SOON, || {
+            (0..20).all(|_| get(&shop).is_ok_and(|answer| answer.status == status))
+        });
+    };
+    answers("the Ingress answers", 200);
+    lab.ok(&[
+        "fault",
+        "inject",
+        "gateway-abort",
+        "ingress/shop",
+        "--share",
+        "100%",
+    ]);
+    assert_eq!(injected(&lab)[0]["target"], "ingress/shop");
+    answers("the Ingress fails", 503);
+    assert!(get(&url).is_ok_and(|answer| answer.status == 200));
+    lab.ok(&["fault", "heal"]);
+    answers("the Ingress answers again", 200);
 
     let before = lab.answers(&url, 3);
     let said = lab.ok(&["fault", "inject", "pod-kill", "--seed", "3", "-o", "json"]);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::app;
 use crate::http::{Traffic, get};
 use crate::lab::{KUBECTL, Lab};
@@ -134,12 +136,16 @@ fn a_bad_canary_is_taken_back_by_itself_and_a_good_one_goes_all_the_way() {
     let directory = lab.file("failing");
     let files = [("app.js", FAILING), ("Dockerfile", app::DOCKERFILE)];
     app::write_files(&directory, &files);
+    let users = 20;
+    let count = users.to_string();
+    lab.ok(&["traffic", "start", "--rate", "60", "--users", &count]);
     set_image(&lab, &lab.push(&directory, "hello", "2.0.0"));
     reaches(
         &lab,
         "Degraded RolloutAborted: Rollout aborted update to revision 2",
     );
     only_answers(&url, "1.0.0");
+    the_record_tells_of_the_bad_canary(&lab, users);
     let weights = lab.json_path(
         &["rollout", "hello"],
         "{.status.canary.weights.canary.weight}/{.status.canary.weights.stable.weight}",
@@ -168,6 +174,35 @@ fn a_bad_canary_is_taken_back_by_itself_and_a_good_one_goes_all_the_way() {
     let seen = traffic.end();
     assert!(seen.failed.is_empty(), "{seen:?}");
     assert_eq!(seen.versions, ["1.0.0", "2.0.1"].map(str::to_owned).into());
+}
+
+/// The share of users who saw an error, how long there were errors, and of each failure when it
+/// was, its status and which pod of which version answered.
+#[track_caller]
+fn the_record_tells_of_the_bad_canary(lab: &Lab, users: u64) {
+    let report = || -> Value {
+        serde_json::from_str(&lab.ok(&["traffic", "report", "-o", "json"])).expect("JSON")
+    };
+    wait_until("the users have recovered", LONG, || {
+        report()["recovered"] == true
+    });
+    let said = lab.ok(&["traffic", "stop", "-o", "json"]);
+    let report: Value = serde_json::from_str(&said).expect("the report is JSON");
+    assert!(report["failed"].as_u64() > Some(0), "{report:#}");
+    // One request in ten goes to the canary until it is taken back.
+    assert!(report["availability"].as_f64() > Some(70.0), "{report:#}");
+    let affected = report["usersAffected"].as_u64().expect("a number");
+    assert!((1..=users).contains(&affected), "{report:#}");
+    let recovery = report["recoveryMs"].as_u64().expect("a time");
+    assert!(recovery < 60_000, "{report:#}");
+    for failure in report["failures"].as_array().expect("a list") {
+        assert_eq!(failure["status"], 500, "{failure}");
+        assert_eq!(failure["version"], "2.0.0", "{failure}");
+        let pod = failure["pod"].as_str().expect("a pod");
+        assert!(pod.starts_with("hello-"), "{failure}");
+        let at = failure["at"].as_str().expect("a moment");
+        assert!(at.parse::<jiff::Timestamp>().is_ok(), "{failure}");
+    }
 }
 
 #[test]

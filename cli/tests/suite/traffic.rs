@@ -1,6 +1,8 @@
 //! What users meet while the application changes: the lessons of rolling updates, told by the
 //! record of `devops-lab traffic`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::app;
@@ -15,13 +17,14 @@ const CAREFUL: &str = r#"
         lifecycle: {preStop: {sleep: {seconds: 2}}}"#;
 const CARELESS: &str = "";
 
-/// An application that takes two seconds to start, needs a moment for every answer, and ends at
+/// An application that takes a while to start, needs a moment for every answer, and ends at
 /// once when it is told to, in mid-answer: like many of those that students bring along.
-fn push_slow_app(lab: &Lab, version: &str) -> String {
+fn push_slow_app(lab: &Lab, version: &str, start: Duration) -> String {
     let directory = lab.file("slow");
+    let start = start.as_millis();
     let code = format!(
         r#"const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
-await pause(2000);
+await pause({start});
 export default {{
   version: "{version}",
   async fetch(request) {{
@@ -93,19 +96,20 @@ impl Lab {
     }
 }
 
-/// Sends requests during an update from version 1.0.0 to 2.0.0; what they met.
-fn update_under_traffic(lab: &Lab, care: &str) -> Value {
-    let first = push_slow_app(lab, "1.0.0");
-    let second = push_slow_app(lab, "2.0.0");
+/// Sends requests during an update from version 1.0.0 to 2.0.0, both of which take this long to
+/// start; what they met.
+fn update_under_traffic(lab: &Lab, care: &str, start: Duration) -> Value {
+    let first = push_slow_app(lab, "1.0.0", start);
+    let second = push_slow_app(lab, "2.0.0", start);
     let manifest = |image| deployment(image, care) + &app::service_and_route("slow");
     lab.apply(&manifest(&first));
     lab.rolled_out("deployment/slow");
     lab.answers(&lab.address("production"), 1);
     // POST: what was sent once cannot be sent again by the load balancer in its own name.
-    let start = [
+    let command = [
         "traffic", "start", "--rate", "60", "--users", "20", "-X", "POST",
     ];
-    lab.ok(&start);
+    lab.ok(&command);
     lab.wait_for_report("the first version answers", |report| {
         report["requests"].as_u64() > Some(60)
     });
@@ -114,7 +118,7 @@ fn update_under_traffic(lab: &Lab, care: &str) -> Value {
     // Until the last copies of the first version have ended.
     let before = lab.report()["requests"].as_u64().unwrap_or(0);
     lab.wait_for_report("requests go on", |report| {
-        report["requests"].as_u64() > Some(before + 240)
+        report["requests"].as_u64() > Some(before + 240) && report["recovered"] == true
     });
     let said = lab.ok(&["traffic", "stop", "-o", "json"]);
     serde_json::from_str(&said).expect("the report is JSON")
@@ -124,7 +128,7 @@ fn update_under_traffic(lab: &Lab, care: &str) -> Value {
 fn an_update_with_readiness_and_a_pause_before_the_end_fails_no_request() {
     needs!(Tool::Kubectl(KUBECTL));
     let lab = Lab::started("careful", &["2"]);
-    let report = update_under_traffic(&lab, CAREFUL);
+    let report = update_under_traffic(&lab, CAREFUL, Duration::from_secs(2));
     assert_eq!(report["failed"], 0, "{report:#}");
     assert_eq!(report["availability"], 100.0);
     assert_eq!(report["longestOutageMs"], 0);
@@ -135,7 +139,8 @@ fn an_update_with_readiness_and_a_pause_before_the_end_fails_no_request() {
 fn an_update_without_them_fails_requests_and_the_record_says_which_and_how_long() {
     needs!(Tool::Kubectl(KUBECTL));
     let lab = Lab::started("careless", &["2"]);
-    let report = update_under_traffic(&lab, CARELESS);
+    // Longer than it takes to replace all copies, on a busy machine too.
+    let report = update_under_traffic(&lab, CARELESS, Duration::from_secs(6));
     assert!(report["failed"].as_u64() > Some(20), "{report:#}");
     assert!(report["availability"].as_f64() < Some(99.0), "{report:#}");
     // Nobody answered while all three copies of the new version were starting.
@@ -148,6 +153,8 @@ fn an_update_without_them_fails_requests_and_the_record_says_which_and_how_long(
         assert_eq!(failure["status"], 502, "{failure}");
         let words = failure["words"].as_str().expect("words");
         assert!(words.contains("service default/slow:80"), "{words}");
+        // The pod that it was meant for.
+        assert!(words.contains("slow-"), "{words}");
     }
     let text = lab.ok(&["traffic", "report"]);
     for words in ["Longest outage", "saw a failure", "502", "2.0.0"] {
@@ -249,6 +256,6 @@ fn on_docker_an_update_with_readiness_and_a_pause_fails_no_request() {
     needs!(Tool::Kubectl(KUBECTL), Tool::Docker);
     let lab = Lab::new("dtraffic");
     lab.ok(&["start", "2", "--no-kubeconfig", "--engine", "docker"]);
-    let report = update_under_traffic(&lab, CAREFUL);
+    let report = update_under_traffic(&lab, CAREFUL, Duration::from_secs(2));
     assert_eq!(report["failed"], 0, "{report:#}");
 }

@@ -9,6 +9,7 @@ mod memory;
 mod proxies;
 mod reconcile;
 mod scale;
+mod updates;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,6 +72,8 @@ const ALL: &[(&str, Benchmark)] = &[
     ("docker", cluster::docker),
     ("labs", labs::run),
     ("balancer", balancer::run),
+    ("updates-process", updates::process),
+    ("updates-docker", updates::docker),
     ("scale", scale::run),
 ];
 

@@ -42,7 +42,7 @@ pub(crate) fn backends(home: &Path) -> anyhow::Result<Vec<Server>> {
                     root = directory.display()
                 )
             };
-            run_nginx(&directory, 1, "", server)
+            run_nginx(Command::new("nginx"), &directory, 1, "", server)
         })
         .collect()
 }
@@ -62,7 +62,8 @@ pub(crate) fn nginx(home: &Path, backends: &[String]) -> anyhow::Result<Server> 
              proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; }} }}"
         )
     };
-    run_nginx(&directory(home, "nginx")?, cores(), &upstream, server)
+    let directory = directory(home, "nginx")?;
+    run_nginx(apart("nginx"), &directory, cores(), &upstream, server)
 }
 
 /// HAProxy in front of the backends, with a thread per core.
@@ -84,12 +85,23 @@ pub(crate) fn haproxy(home: &Path, backends: &[String]) -> anyhow::Result<Server
     );
     let file = directory.join("haproxy.cfg");
     fs::write(&file, configuration)?;
-    let mut command = Command::new("haproxy");
+    let mut command = apart("haproxy");
     command.args(["-db", "-f"]).arg(&file);
-    start(command, port)
+    start("haproxy", command, port)
+}
+
+/// A program in a session of its own, as any server runs that is started as such, and as the
+/// cluster does. Linux shares the processors out among sessions first (`sched_autogroup_enabled`):
+/// a proxy in the session of the load generator is served before one that is not, and the figures
+/// would tell of that and of nothing else.
+fn apart(program: &str) -> Command {
+    let mut command = Command::new("setsid");
+    command.arg(program);
+    command
 }
 
 fn run_nginx(
+    mut command: Command,
     directory: &Path,
     workers: usize,
     upstream: &str,
@@ -108,14 +120,12 @@ fn run_nginx(
     );
     let file = directory.join("nginx.conf");
     fs::write(&file, configuration)?;
-    let mut command = Command::new("nginx");
     command.arg("-e").arg(directory.join("error.log"));
     command.arg("-c").arg(&file);
-    start(command, port)
+    start("nginx", command, port)
 }
 
-fn start(mut command: Command, port: u16) -> anyhow::Result<Server> {
-    let program = command.get_program().to_string_lossy().into_owned();
+fn start(program: &str, mut command: Command, port: u16) -> anyhow::Result<Server> {
     let child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())

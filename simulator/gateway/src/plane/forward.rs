@@ -153,18 +153,18 @@ pub(super) async fn forward(
                 });
             }
             Err(Failure::NotSent(source)) => {
-                let words = refused(target, endpoint.address, &*source);
+                let words = refused(target, &endpoint, &*source);
                 reason = (Cause::ConnectFailed, words);
             }
             Err(Failure::Refused(source)) => {
                 tracing::debug!(endpoint = %endpoint.address, error = %source, "refused");
-                reason = (Cause::UpstreamClosed, declined(target, endpoint.address));
+                reason = (Cause::UpstreamClosed, declined(target, &endpoint));
                 search.refused(&endpoint);
             }
             Err(Failure::Client(error)) => return Err(client_broke(&error)),
             Err(Failure::Lost { again, source }) => {
                 tracing::debug!(endpoint = %endpoint.address, error = %source, "no answer");
-                reason = (Cause::UpstreamClosed, lost(target, endpoint.address));
+                reason = (Cause::UpstreamClosed, lost(target, &endpoint));
                 losses += usize::from(!search.renew());
                 if !again || losses > 1 {
                     break;
@@ -193,23 +193,30 @@ fn no_endpoints(target: &Target) -> String {
     format!("no ready endpoints for service {}", target.name)
 }
 
-fn refused(target: &Target, address: SocketAddr, error: &dyn std::error::Error) -> String {
+fn refused(target: &Target, endpoint: &Endpoint, error: &dyn std::error::Error) -> String {
     format!(
-        "no endpoint of service {} takes connections ({address}: {error})",
-        target.name
+        "no endpoint of service {} takes connections ({}: {error})",
+        target.name,
+        named(endpoint)
     )
 }
 
-fn declined(target: &Target, address: SocketAddr) -> String {
-    format!(
-        "endpoint {address} of service {} refused the request",
-        target.name
-    )
+fn declined(target: &Target, endpoint: &Endpoint) -> String {
+    let (name, endpoint) = (&target.name, named(endpoint));
+    format!("endpoint {endpoint} of service {name} refused the request")
 }
 
-fn lost(target: &Target, address: SocketAddr) -> String {
-    let name = &target.name;
-    format!("endpoint {address} of service {name} closed the connection without an answer")
+fn lost(target: &Target, endpoint: &Endpoint) -> String {
+    let (name, endpoint) = (&target.name, named(endpoint));
+    format!("endpoint {endpoint} of service {name} closed the connection without an answer")
+}
+
+/// An endpoint's address, behind the name of its pod where that is known.
+fn named(endpoint: &Endpoint) -> String {
+    match endpoint.pod.as_str() {
+        "" => endpoint.address.to_string(),
+        pod => format!("{pod} {}", endpoint.address),
+    }
 }
 
 fn too_late(target: &Target, limit: Duration) -> Unanswered {
