@@ -12,7 +12,7 @@ pub(crate) struct GuideArgs {
     /// The picture of the cluster alone, large, for the projector
     #[arg(long, conflicts_with = "lab")]
     pub(crate) present: bool,
-    /// The port to serve it on [default: 8090, or the next free one]
+    /// The port to serve it on [default: 8765, or the next free one]
     #[arg(long)]
     pub(crate) port: Option<u16>,
     /// Print the address and leave the browser alone

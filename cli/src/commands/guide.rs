@@ -20,8 +20,8 @@ use super::lab::{Learner, find};
 use crate::cli::GuideArgs;
 use crate::output::{faint, line, note, strong};
 
-/// The port that is tried first.
-const PORT: u16 = 8090;
+/// The port that is tried first; no lab and no part of a cluster asks for it.
+const PORT: u16 = 8765;
 /// How many ports after it are tried.
 const NEXT: u16 = 20;
 

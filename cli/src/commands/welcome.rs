@@ -152,8 +152,8 @@ fn going_on(learner: &Learner) {
     let guide = (
         learner.command("guide"),
         learner.say(
-            "the same in the browser, with your cluster live",
-            "la même chose dans le navigateur, avec votre cluster en direct",
+            "in the browser, with your cluster live",
+            "dans le navigateur, avec votre cluster en direct",
         ),
     );
     rows.extend([guide, list, status]);

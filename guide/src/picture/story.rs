@@ -36,8 +36,15 @@ pub(super) fn newest<'a>(
     events: impl Iterator<Item = &'a Value>,
     versions: &Versions,
 ) -> Vec<Told> {
-    let mut told: Vec<_> = events.filter_map(|event| tell(event, versions)).collect();
-    told.sort_by(|one, other| other.at.cmp(&one.at).then(one.about.cmp(&other.about)));
+    // Times have seconds; within one, the order in which they were written tells.
+    let written = |event: &Value| -> u64 {
+        let number = text(event, "/metadata/resourceVersion").unwrap_or_default();
+        number.parse().unwrap_or_default()
+    };
+    let told = events.filter_map(|event| Some((written(event), tell(event, versions)?)));
+    let mut told: Vec<_> = told.collect();
+    told.sort_by_key(|(written, told)| std::cmp::Reverse((told.at, *written)));
+    let mut told: Vec<_> = told.into_iter().map(|(_, told)| told).collect();
     told.dedup_by(|one, other| one.text == other.text && one.at == other.at);
     told.truncate(MOST);
     told
@@ -456,6 +463,19 @@ mod tests {
             );
             assert_eq!(told.count, 2);
         }
+    }
+
+    #[test]
+    fn the_newest_comes_first_also_within_one_second() {
+        let mut events =
+            ["1.0.0", "2.0.0", "3.0.0"].map(|name| event("Normal", "Node", name, "NodeReady", ""));
+        for (event, number) in events.iter_mut().zip(["9", "10", "8"]) {
+            event["metadata"] = json!({"resourceVersion": number});
+        }
+        events[2]["lastTimestamp"] = json!("2026-01-01T00:00:01Z");
+        let told = newest(events.iter(), &versions());
+        let names: Vec<_> = told.iter().map(|told| told.about.as_str()).collect();
+        assert_eq!(names, ["Node 3.0.0", "Node 2.0.0", "Node 1.0.0"]);
     }
 
     #[test]
