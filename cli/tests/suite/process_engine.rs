@@ -88,6 +88,25 @@ fn nodes(lab: &Lab) -> String {
 }
 
 #[test]
+fn a_node_that_was_deleted_while_it_runs_is_back_once_start_says_so() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = Lab::started("deleted", &["2"]);
+    lab.kubectl(&["delete", "node", "node-2"]);
+    assert_eq!(nodes(&lab), "node-1");
+    lab.start(&[]);
+    assert_eq!(nodes(&lab), "node-1 node-2");
+}
+
+#[test]
+fn simulated_nodes_go_with_their_objects() {
+    needs!(Tool::Kubectl(KUBECTL));
+    let lab = Lab::new("shrunk");
+    lab.ok(&["start", "4", "--engine", "simulated", "--no-kubeconfig"]);
+    lab.start(&["2"]);
+    assert_eq!(nodes(&lab), "node-1 node-2");
+}
+
+#[test]
 fn status_and_env_describe_the_cluster_for_people_and_for_scripts() {
     let lab = Lab::started("status", &["2"]);
     let status = lab.status();

@@ -242,8 +242,12 @@ async fn resume(
     add_metrics_port(home, &mut record, &options.spec)?;
     dir.save(&record)?;
     let started = provider(&record, dir).await?.up(progress).await?;
-    if !started.is_empty() || !added.is_empty() {
+    if !started.is_empty() || !added.is_empty() || lacks_a_node(&record).await {
         await_nodes(&record, progress).await?;
+    }
+    if record.engine == EngineKind::Simulated {
+        // Their control plane was down when they went.
+        delete_objects(&record, &removed).await?;
     }
     join_kubeconfig(dir, &mut record, progress).await?;
     let names = |indexes: &[u16]| {
@@ -576,22 +580,48 @@ async fn remove_nodes(
     indexes: &[u16],
 ) -> anyhow::Result<()> {
     let provider = provider(record, dir).await?;
-    let api: Api<Node> = Api::all(client(record)?);
     for index in indexes {
-        let name = node_name(*index);
         if record.engine != EngineKind::Simulated {
-            provider.remove_node(&name).await?;
-        }
-        match api.delete(&name, &DeleteParams::default()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            // The control plane does not run: the object goes when it does. Simulated nodes are
-            // removed with the control plane down.
-            Err(error) => tracing::debug!(%error, name, "node object not removed"),
+            provider.remove_node(&node_name(*index)).await?;
+            delete_objects(record, &[*index]).await?;
         }
         record.nodes.retain(|kept| kept != index);
     }
     Ok(dir.save(record)?)
+}
+
+/// Deletes the Node objects of machines that are gone.
+async fn delete_objects(record: &Record, indexes: &[u16]) -> anyhow::Result<()> {
+    let api: Api<Node> = Api::all(client(record)?);
+    for index in indexes {
+        let name = node_name(*index);
+        match api.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // The control plane does not run.
+            Err(error) => tracing::debug!(%error, name, "node object not removed"),
+        }
+    }
+    Ok(())
+}
+
+/// True where the API has no Node of a machine: somebody deleted it, and the machine is about to
+/// register again.
+async fn lacks_a_node(record: &Record) -> bool {
+    let Ok(client) = client(record) else {
+        return false;
+    };
+    let nodes: Api<Node> = Api::all(client);
+    // An API that does not answer says nothing about nodes.
+    let Ok(nodes) = nodes.list(&ListParams::default()).await else {
+        return false;
+    };
+    let there = |name: &str| {
+        nodes
+            .iter()
+            .any(|node| node.metadata.name.as_deref() == Some(name))
+    };
+    record.nodes.iter().any(|index| !there(&node_name(*index)))
 }
 
 /// The index of a node by its name.
