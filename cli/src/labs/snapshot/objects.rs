@@ -61,8 +61,11 @@ pub(super) struct Objects {
     /// The ReplicaSets of a Deployment or Rollout: its revisions.
     #[serde(with = "as_list")]
     pub(super) revisions: BTreeMap<Key, Vec<Value>>,
-    /// All events by uid, each with what changes in it where the same happens again.
+    /// All events by namespace and name, each with what changes in it where the same happens
+    /// again.
     pub(super) events: BTreeMap<String, Value>,
+    /// Those of them that stay true where everything around them is made anew.
+    pub(super) history: Vec<Value>,
     /// Labels, taints and cordons of nodes, by node.
     pub(super) nodes: BTreeMap<String, NodeMarks>,
 }
@@ -162,10 +165,13 @@ impl Objects {
         for object in all {
             let key = Key::of(&object);
             if is_event(&object) {
-                let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
                 // The other of the two kinds has other fields.
                 if key.api_version == "v1" {
-                    objects.events.insert(uid.to_owned(), seen(&object));
+                    let place = event_place(&key.namespace, &key.name);
+                    objects.events.insert(place, seen(&object));
+                    if outlives(&object) {
+                        objects.history.push(kept(object));
+                    }
                 }
             } else if key.kind == "Node" {
                 objects.nodes.insert(key.name, NodeMarks::of(&object));
@@ -205,6 +211,17 @@ impl Objects {
     pub(super) fn has_own(&self) -> bool {
         self.own.keys().any(|key| !is_of_every_cluster(key))
     }
+}
+
+/// Where an event is: its name, which no other event gets, in its namespace.
+pub(super) fn event_place(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+/// True for an event that stays true where the objects around it are made anew: an autoscaler did
+/// what it did.
+pub(super) fn outlives(event: &Value) -> bool {
+    event["involvedObject"]["kind"] == "HorizontalPodAutoscaler"
 }
 
 /// How often and when an event was seen.
@@ -462,6 +479,30 @@ mod tests {
             ["kubernetes.io/os"]
         );
         assert!(first.taints.is_empty() && !first.unschedulable);
+    }
+
+    #[test]
+    fn what_an_autoscaler_did_is_kept_whole_and_of_others_when_it_was_seen() {
+        let event = |name: &str, kind: &str| {
+            let mut event = object("Event", "default", name);
+            event["involvedObject"] = json!({"kind": kind, "name": "hello"});
+            event["message"] = json!("New size: 4; reason: cpu above target");
+            event["count"] = json!(2);
+            event
+        };
+        let objects = Objects::of(vec![
+            event("hello.1", "HorizontalPodAutoscaler"),
+            event("hello.2", "Deployment"),
+        ]);
+        let places: Vec<_> = objects.events.keys().collect();
+        assert_eq!(places, ["default/hello.1", "default/hello.2"]);
+        assert_eq!(objects.events["default/hello.2"]["count"], 2);
+        let [kept] = &objects.history[..] else {
+            panic!("{:?}", objects.history)
+        };
+        assert_eq!(kept["metadata"]["name"], "hello.1");
+        assert_eq!(kept["metadata"].get("uid"), None);
+        assert!(kept["message"].is_string());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::canary::Midway;
-use super::objects::{Key, NodeMarks, Objects, seen};
+use super::objects::{Key, NodeMarks, Objects, event_place, outlives, seen};
 use super::plan::{Plan, readiness};
 use super::restore::SETTLE_LIMIT;
 use crate::labs::kinds::Kinds;
@@ -292,7 +292,8 @@ impl Writer<'_> {
     }
 
     /// Removes the events that came since, and those of pods that are no more: they would tell of
-    /// a loss that nobody caused. What is left tells what it told then.
+    /// a loss that nobody caused. What is left tells what it told then, and of what an autoscaler
+    /// did nothing is missing.
     ///
     /// # Errors
     /// Where the API does not answer.
@@ -302,42 +303,49 @@ impl Writer<'_> {
         let pods: BTreeSet<_> = pods.iter().map(ResourceExt::name_any).collect();
         let events: Api<Event> = Api::all(self.client.clone());
         let events = events.list(&ListParams::default()).await?;
-        let each = events.iter().map(|event| {
-            let uid = event.metadata.uid.as_deref().unwrap_or_default();
+        let there = events.iter().map(|event| {
             let namespace = event.namespace().unwrap_or_default();
+            event_place(&namespace, &event.name_any())
+        });
+        let there: BTreeSet<_> = there.collect();
+        let (pods, client, was) = (&pods, &self.client, &self.kept.events);
+        let each = events.iter().map(|event| async move {
+            let namespace = event.namespace().unwrap_or_default();
+            let name = event.name_any();
+            let value = serde_json::to_value(event)?;
             let is_stale =
-                (plan.touches(&namespace) && !outlives(event)) || tells_of_gone(event, &pods);
-            let kept = self.kept.events.get(uid).filter(|_| !is_stale).cloned();
-            let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-            async move {
-                let name = event.name_any();
-                let done = match kept {
-                    None => api.delete(&name, &DeleteParams::default()).await.map(drop),
-                    Some(kept) if seen(&serde_json::to_value(event)?) == kept => Ok(()),
-                    Some(kept) => {
-                        let params = PatchParams::default();
-                        api.patch(&name, &params, &Patch::Merge(kept))
-                            .await
-                            .map(drop)
-                    }
-                };
-                match done {
-                    Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-                    done => anyhow::Ok(done?),
+                (plan.touches(&namespace) && !outlives(&value)) || tells_of_gone(event, pods);
+            let kept = was.get(&event_place(&namespace, &name));
+            let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
+            let done = match kept.filter(|_| !is_stale) {
+                None => api.delete(&name, &DeleteParams::default()).await.map(drop),
+                Some(kept) if seen(&value) == *kept => Ok(()),
+                Some(kept) => {
+                    let params = PatchParams::default();
+                    let patch = Patch::Merge(kept);
+                    api.patch(&name, &params, &patch).await.map(drop)
                 }
+            };
+            match done {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                done => anyhow::Ok(done?),
             }
         });
         try_join_all(each)
             .await
             .context("events are not brought back")?;
+        for event in &self.kept.history {
+            let key = Key::of(event);
+            if !there.contains(&event_place(&key.namespace, &key.name)) {
+                let event: Event = serde_json::from_value(event.clone())?;
+                let api: Api<Event> = Api::namespaced(self.client.clone(), &key.namespace);
+                api.create(&PostParams::default(), &event)
+                    .await
+                    .with_context(|| format!("{} is refused", key.label()))?;
+            }
+        }
         Ok(())
     }
-}
-
-/// True for an event that stays true where the objects around it are made anew: an autoscaler did
-/// what it did.
-fn outlives(event: &Event) -> bool {
-    event.involved_object.kind.as_deref() == Some("HorizontalPodAutoscaler")
 }
 
 /// True for an event of a pod that is no more, or that names one last ("Created pod: NAME").
