@@ -16,13 +16,20 @@
 //! This crate must not know how a cluster is started, nor any engine: what it shows of a cluster
 //! it is handed. Everything that comes from a student is hostile until it is escaped.
 //!
+//! Where the teacher hands out a bundle, the server offers it to the room and [`download`] fetches
+//! it.
+//!
 //! Start reading at [`protocol`], then [`board`], then [`server`].
 
 pub mod agent;
 pub mod board;
 pub mod course;
+pub mod download;
 pub mod outbox;
 pub mod protocol;
 pub mod secrets;
 pub mod server;
 pub mod store;
+
+#[cfg(test)]
+mod testing;

@@ -13,7 +13,7 @@ use lab_checks::runner::StepReport;
 use lab_classroom::agent::Agent;
 use lab_classroom::outbox::Outbox;
 use lab_classroom::protocol::{Cause, Verdict, What, Wish};
-use lab_cluster::record::Home;
+use lab_cluster::record::{Home, Record};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::lab::pick;
@@ -22,6 +22,58 @@ use crate::output::{line, note, strong};
 /// Where the student's side of a class is kept.
 pub(crate) fn outbox(home: &Home) -> Outbox {
     Outbox::new(&home.path().join("class"))
+}
+
+/// `http://HOST:PORT` of what people type.
+///
+/// # Errors
+/// Where it is no such address.
+pub(crate) fn url_of(address: &str) -> anyhow::Result<String> {
+    let address = address.trim();
+    let host = match address.split_once("://") {
+        Some(("http", host)) => host,
+        Some(_) => "",
+        None => address,
+    };
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if host.is_empty() || host.contains(['/', '@', ' ']) {
+        anyhow::bail!(
+            "{address:?} is no address of a class: write it as the teacher shows it, such as http://192.168.1.20:8888"
+        );
+    }
+    Ok(format!("http://{host}"))
+}
+
+/// Lets a cluster's registry ask the class that this machine is in for images it does not have, or
+/// nobody where it is in none. A registry that cannot be told asks nobody new, which is said and
+/// no reason for anything else to fail.
+async fn tell_registry(home: &Home, record: &Record) {
+    let membership = outbox(home).membership().ok().flatten();
+    let address = membership
+        .as_ref()
+        .and_then(|it| it.server.strip_prefix("http://"));
+    if let Err(error) = lab_cluster::registry::set_upstream(record, address).await {
+        note(format_args!(
+            "cluster {:?} cannot be told where the class's images are: {error:#}",
+            record.name
+        ));
+    }
+}
+
+/// As [`tell_registry`], for a cluster that has just started; a new one outside of classes knows.
+pub(crate) async fn tell_started(home: &Home, record: &Record, existed: bool) {
+    if existed || outbox(home).membership().is_ok_and(|it| it.is_some()) {
+        tell_registry(home, record).await;
+    }
+}
+
+/// As [`tell_registry`], for every cluster that runs; those that do not are told when they start.
+pub(crate) async fn tell_registries(home: &Home) {
+    for record in home.records() {
+        if lab_cluster::registry::verify(&record).await.is_ok() {
+            tell_registry(home, &record).await;
+        }
+    }
 }
 
 /// Tells the class, if there is one.
@@ -184,5 +236,22 @@ pub(crate) fn start_agent() {
         .spawn();
     if let Err(error) = started {
         note(format_args!("the class is told later: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_people_type_it() {
+        assert_eq!(url_of("10.0.0.1:8888").unwrap(), "http://10.0.0.1:8888");
+        assert_eq!(
+            url_of("http://lab.local:8888/ ").unwrap(),
+            "http://lab.local:8888"
+        );
+        for bad in ["", "ftp://x", "http://", "http://a/b", "http://u@h"] {
+            assert!(url_of(bad).is_err(), "{bad}");
+        }
     }
 }

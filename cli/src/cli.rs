@@ -1,5 +1,6 @@
 //! The command line: what can be said, and how it is explained. No behaviour.
 
+pub(crate) mod bundle;
 pub(crate) mod ci;
 pub(crate) mod class;
 mod guide;
@@ -104,6 +105,9 @@ pub(crate) enum Command {
     /// Hold a class, or take part in one
     #[command(subcommand)]
     Class(class::ClassCommand),
+    /// Pack, hand out and load everything for a class without internet, in one file
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     /// Reveal the next hint for the present step; those that fit what is wrong come first
     #[command(
         after_help = "Examples:\n  devops-lab hint                         the step you are at\n  devops-lab hint deploy-three-replicas/route\n  devops-lab hint --all"

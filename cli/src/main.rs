@@ -14,6 +14,7 @@ mod markdown;
 mod output;
 mod progress;
 mod screen;
+mod transfer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

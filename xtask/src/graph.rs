@@ -12,16 +12,18 @@ use serde::Deserialize;
 pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-api", &[]),
     ("lab-apiserver", &["lab-api", "lab-context", "lab-store"]),
+    ("lab-bundle", &["lab-image"]),
     (
         "lab-checks",
         &["lab-api", "lab-ci", "lab-image", "lab-traffic"],
     ),
     ("lab-ci", &[]),
-    ("lab-classroom", &["lab-checks"]),
+    ("lab-classroom", &["lab-bundle", "lab-checks"]),
     (
         "lab-cli",
         &[
             "lab-api",
+            "lab-bundle",
             "lab-checks",
             "lab-classroom",
             "lab-ci",
@@ -105,6 +107,10 @@ pub(crate) const NEVER_SEES: &[(&str, &[&str])] = &[
     ("lab-image", &["kube", "k8s-openapi", "bollard", "axum"]),
     ("lab-cluster", &["clap"]),
     ("lab-checks", &["bollard", "rusqlite", "axum"]),
+    (
+        "lab-bundle",
+        &["tokio", "hyper", "axum", "kube", "bollard", "clap"],
+    ),
     ("lab-classroom", &["bollard", "k8s-openapi"]),
     ("lab-guide", &["bollard", "rusqlite", "clap", "k8s-openapi"]),
     (

@@ -3,10 +3,12 @@
 //! Two doors. `/api/` is for students' machines: a join code gives a token, a token gives its own
 //! student's part and nothing else. `/teacher/` is for browsers: a password gives a session
 //! cookie, and every change must carry the session's own word too. Nothing else is open but the
-//! page that says how to join.
+//! page that says how to join and, where the teacher hands out a bundle, that bundle (`/get`) and
+//! the images in it (`/v2/`, read-only).
 
 mod export;
 mod guard;
+mod handout;
 mod live;
 mod pages;
 mod student;
@@ -20,7 +22,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -34,6 +36,7 @@ use crate::store::{Class, Store, StoreError};
 
 pub use export::Export;
 pub use guard::Limits;
+pub use handout::{FILE as BUNDLE_FILE, Handout};
 pub use live::Change;
 
 /// As many changes wait for a dashboard that reads slowly; then it is told to look anew.
@@ -54,6 +57,9 @@ struct Inner {
     /// Number of the last order: students' machines that wait look again when it grows.
     orders: watch::Sender<u64>,
     limits: Limits,
+    handout: Option<Handout>,
+    /// The teacher's registry, whose images the room may fetch.
+    registry: Option<String>,
 }
 
 impl Server {
@@ -80,7 +86,20 @@ impl Server {
             changes: broadcast::Sender::new(CHANGES),
             orders: watch::Sender::new(last),
             limits: Limits::default(),
+            handout: None,
+            registry: None,
         })))
+    }
+
+    /// The same server, handing out a bundle to the room, and the images of a registry
+    /// (`HOST:PORT`). Only a server that nobody uses yet can be changed.
+    #[must_use]
+    pub fn with_handout(mut self, bundle: Option<Handout>, registry: Option<String>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.handout = bundle;
+            inner.registry = registry;
+        }
+        self
     }
 
     /// Everything that it answers.
@@ -115,6 +134,12 @@ impl Server {
                 get(|| async { Redirect::permanent("/teacher/") }),
             )
             .route("/assets/{file}", get(pages::asset))
+            .route("/get", get(handout::how))
+            .route("/get/", get(|| async { Redirect::permanent("/get") }))
+            .route("/get.sh", get(handout::script))
+            .route(&format!("/get/{BUNDLE_FILE}"), get(handout::bundle))
+            .route("/v2/", get(handout::registry))
+            .route("/v2/{*path}", any(handout::image))
             .nest("/api", students)
             .nest("/teacher", teachers)
             .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is no such page") })
@@ -207,5 +232,7 @@ fn refuse(status: StatusCode, message: &str) -> Response {
     (status, axum::Json(json!({"message": message}))).into_response()
 }
 
+#[cfg(test)]
+mod handout_tests;
 #[cfg(test)]
 mod tests;

@@ -58,13 +58,13 @@ pub(super) async fn asset(Path(file): Path<String>) -> Response {
     }
 }
 
-fn page(name: &str) -> Option<String> {
+pub(super) fn page(name: &str) -> Option<String> {
     let found = Assets::get(name)?;
     String::from_utf8(found.data.into_owned()).ok()
 }
 
 /// Text as text, whatever it holds.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

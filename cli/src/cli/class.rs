@@ -12,7 +12,7 @@ use super::{LanguageArgs, OutputArgs};
 pub(crate) enum ClassCommand {
     /// Hold a class: serve it from this machine to the room, until Ctrl-C
     #[command(
-        after_help = "Examples:\n  devops-lab class start --title \"DevOps, Monday\"\n  devops-lab class start --listen 127.0.0.1:8888    for this machine only\n\nThe class is kept: the same command goes on with it."
+        after_help = "Examples:\n  devops-lab class start --title \"DevOps, Monday\"\n  devops-lab class start --serve-bundle class.bundle    hand out everything, too\n  devops-lab class start --listen 127.0.0.1:8888    for this machine only\n\nThe class is kept: the same command goes on with it."
     )]
     Start(ClassStartArgs),
     /// Join a class
@@ -60,6 +60,12 @@ pub(crate) struct ClassStartArgs {
     /// A directory of further labs
     #[arg(long)]
     pub(crate) labs: Option<PathBuf>,
+    /// Hand out this bundle to the room, on the page /get
+    #[arg(long, value_name = "FILE")]
+    pub(crate) serve_bundle: Option<PathBuf>,
+    /// Let the room's clusters fetch the images of this running cluster of yours
+    #[arg(long, value_name = "CLUSTER", value_parser = super::cluster_name)]
+    pub(crate) serve_images: Option<String>,
     #[command(flatten)]
     pub(crate) language: LanguageArgs,
 }

@@ -107,7 +107,7 @@ async fn build_request(home: &Home, request: BuildRequest) -> anyhow::Result<Bui
     let registry = request
         .tag
         .is_local_registry()
-        .then(|| RegistryClient::new(request.tag.registry()));
+        .then(|| RegistryClient::new(request.tag.registry()).pulling_through());
     let bases = BaseImages {
         runtime_executable: Some(std::env::current_exe()?),
         registry,

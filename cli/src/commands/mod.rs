@@ -1,6 +1,7 @@
 //! One file per subcommand: its `run`, which destructures its arguments and does the work.
 
 mod answer;
+mod bundle;
 pub(crate) mod check;
 mod ci;
 mod class;
@@ -87,6 +88,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Fault(args)) => fault::run(args).await,
         Some(Command::Lab(args)) => lab::run(args).await,
         Some(Command::Guide(args)) => guide::run(args).await,
+        Some(Command::Bundle(command)) => bundle::run(command).await,
         Some(Command::Class(command)) => class::run(command).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Hint(args)) => hint::run(args).await,

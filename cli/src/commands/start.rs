@@ -30,7 +30,10 @@ pub(crate) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
     progress.finish();
     match outcome {
         Some(report) => {
-            print(&report?);
+            let report = report?;
+            print(&report);
+            super::bundle::push_loaded(&home, &report.record).await;
+            crate::class::tell_started(&home, &report.record, existed).await;
             Ok(ExitCode::SUCCESS)
         }
         None => {

@@ -16,6 +16,7 @@ mod wait;
 
 mod autoscaling;
 mod bad_input;
+mod bundle;
 mod ci;
 mod docker_engine;
 mod durability;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
@@ -72,24 +72,37 @@ pub async fn collect_garbage(
 /// # Errors
 /// Where the registry does not answer or refuses.
 pub async fn corrupt(record: &Record, digest: &str, damaged: bool) -> anyhow::Result<()> {
+    let path = format!("/devops-lab/faults/{digest}");
+    administer(record, damaged, &path, Bytes::new()).await
+}
+
+/// Lets the registry ask another one, at `HOST:PORT`, for images that it does not have, or none.
+///
+/// # Errors
+/// Where the registry does not answer or refuses.
+pub async fn set_upstream(record: &Record, address: Option<&str>) -> anyhow::Result<()> {
+    let body = Bytes::from(address.unwrap_or_default().to_owned());
+    administer(record, address.is_some(), "/devops-lab/upstream", body).await
+}
+
+/// `PUT`s something with the administrator's token, or `DELETE`s it.
+async fn administer(record: &Record, put: bool, path: &str, body: Bytes) -> anyhow::Result<()> {
     verify(record).await?;
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let port = record.ports.registry;
-    let method = if damaged {
+    let method = if put {
         http::Method::PUT
     } else {
         http::Method::DELETE
     };
     let request = http::Request::builder()
         .method(method)
-        .uri(format!(
-            "http://127.0.0.1:{port}/devops-lab/faults/{digest}"
-        ))
+        .uri(format!("http://127.0.0.1:{port}{path}"))
         .header(
             http::header::AUTHORIZATION,
             format!("Bearer {}", record.token),
         )
-        .body(Empty::new())?;
+        .body(Full::new(body))?;
     let status = client.request(request).await?.status();
     if !status.is_success() {
         bail!("the registry refused: {status}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LINK, LOCATION};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
@@ -40,6 +40,7 @@ pub type BlobStream = BoxStream<'static, io::Result<Bytes>>;
 #[derive(Clone, Debug)]
 pub struct RegistryClient {
     host: String,
+    pulls_through: bool,
     http: Client<HttpConnector, Body>,
 }
 
@@ -151,8 +152,17 @@ impl RegistryClient {
         connector.set_nodelay(true);
         Self {
             host: host_port.to_owned(),
+            pulls_through: false,
             http: Client::builder(TokioExecutor::new()).build(connector),
         }
+    }
+
+    /// The same client, which is content with images that the registry gets from elsewhere first.
+    /// Without it, only what the registry has itself is found (`Cache-Control: only-if-cached`).
+    #[must_use]
+    pub fn pulling_through(mut self) -> Self {
+        self.pulls_through = true;
+        self
     }
 
     /// Host and port of the registry.
@@ -418,9 +428,14 @@ impl RegistryClient {
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
-        Request::builder()
+        let request = Request::builder()
             .method(method)
-            .uri(format!("http://{}{path}", self.host))
+            .uri(format!("http://{}{path}", self.host));
+        if self.pulls_through {
+            request
+        } else {
+            request.header(CACHE_CONTROL, "only-if-cached")
+        }
     }
 
     /// Where to send an upload's content: the location with the digest in its query.

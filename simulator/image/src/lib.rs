@@ -31,6 +31,7 @@ pub mod pull;
 pub mod push;
 mod reference;
 mod rootfs;
+mod saved;
 pub mod spec;
 mod store;
 mod tarball;

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::lab::{language, pick};
-use crate::class;
+use crate::class::{self, url_of};
 use crate::cli::class::{ClassCommand, ClassHandArgs, ClassJoinArgs, ClassStatusArgs};
 use crate::cli::{Format, LanguageArgs, OutputArgs};
 use crate::output::{blank, faint, good, json, line, strong, warn};
@@ -87,25 +87,9 @@ async fn join(home: &Home, args: ClassJoinArgs) -> anyhow::Result<()> {
     let findings = findings(home).await;
     outbox.push(What::Doctor { findings }, Timestamp::now())?;
     class::start_agent();
+    class::tell_registries(home).await;
     tell_what_is_shared(language);
     Ok(())
-}
-
-/// `http://HOST:PORT` of what people type.
-fn url_of(address: &str) -> anyhow::Result<String> {
-    let address = address.trim();
-    let host = match address.split_once("://") {
-        Some(("http", host)) => host,
-        Some(_) => "",
-        None => address,
-    };
-    let host = host.strip_suffix('/').unwrap_or(host);
-    if host.is_empty() || host.contains(['/', '@', ' ']) {
-        bail!(
-            "{address:?} is no address of a class: write it as the teacher shows it, such as http://192.168.1.20:8888"
-        );
-    }
-    Ok(format!("http://{host}"))
 }
 
 async fn findings(home: &Home) -> BTreeMap<String, Finding> {
@@ -257,6 +241,7 @@ async fn leave(home: &Home, args: LanguageArgs) -> anyhow::Result<()> {
     // The class is told where it can be reached; she is out of it in any case.
     let told = Agent::of(&membership).leave().await;
     outbox.leave()?;
+    class::tell_registries(home).await;
     let name = printable(&membership.class);
     line(match language {
         Language::En => format!("You have left {name}. Nothing more is told."),
@@ -327,18 +312,6 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_taken_as_people_type_it() {
-        assert_eq!(url_of("10.0.0.1:8888").unwrap(), "http://10.0.0.1:8888");
-        assert_eq!(
-            url_of("http://lab.local:8888/ ").unwrap(),
-            "http://lab.local:8888"
-        );
-        for bad in ["", "ftp://x", "http://", "http://a/b", "http://u@h"] {
-            assert!(url_of(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_hostile_title_does_not_steer_the_terminal() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use dialoguer::Password;
@@ -12,7 +12,7 @@ use lab_checks::language::Language;
 use lab_checks::library::Labs;
 use lab_classroom::course::Course;
 use lab_classroom::secrets;
-use lab_classroom::server::{self, Server};
+use lab_classroom::server::{self, Handout, Server};
 use lab_classroom::store::{Class, Store};
 use lab_cluster::record::Home;
 use tokio::net::TcpListener;
@@ -24,6 +24,7 @@ use crate::cli::LanguageArgs;
 use crate::cli::class::{ClassExportArgs, ClassStartArgs};
 use crate::commands::lab::{language, pick};
 use crate::output::{blank, faint, line, strong, warn};
+use crate::transfer::Transfer;
 
 /// Least characters of a teachers' password.
 const PASSWORD_MIN: usize = 8;
@@ -36,12 +37,26 @@ pub(super) async fn run(home: &Home, args: ClassStartArgs) -> anyhow::Result<()>
         password,
         new_code,
         labs,
+        serve_bundle,
+        serve_images,
         language: LanguageArgs { lang },
     } = args;
     let language = language(lang.as_deref())?;
     let labs = match labs {
         Some(directory) => Labs::from_dir(&directory)?,
         None => Labs::embedded()?,
+    };
+    // First of all: a class that was begun must not end over a damaged file.
+    let handout = serve_bundle
+        .map(|file| hand_out(&file, language))
+        .transpose()?;
+    let registry = match serve_images {
+        Some(name) => {
+            let (_, record) = crate::commands::open(&name)?;
+            lab_cluster::registry::verify(&record).await?;
+            Some(format!("127.0.0.1:{}", record.ports.registry))
+        }
+        None => None,
     };
     let store = open(home, &class, true)?;
     let before = store.class()?;
@@ -85,7 +100,8 @@ pub(super) async fn run(home: &Home, args: ClassStartArgs) -> anyhow::Result<()>
         version,
         Timestamp::now,
     )?;
-    tell(&class, address, language);
+    tell(&class, address, handout.is_some(), language);
+    let server = server.with_handout(handout, registry);
     let end = CancellationToken::new();
     let ended = end.clone();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -105,6 +121,16 @@ pub(super) async fn run(home: &Home, args: ClassStartArgs) -> anyhow::Result<()>
         "La classe est conservée ; la même commande la reprend.",
     ));
     Ok(())
+}
+
+/// Opens the bundle and compares it with its checksums.
+fn hand_out(file: &Path, language: Language) -> anyhow::Result<Handout> {
+    let size = lab_bundle::open(file)?.size();
+    let bar = Transfer::new(
+        pick(language, "verifying the bundle", "vérification du paquet"),
+        size,
+    );
+    Ok(tokio::task::block_in_place(|| Handout::open(file, &bar))?)
 }
 
 /// The class's file.
@@ -144,7 +170,7 @@ fn ask_password(language: Language) -> anyhow::Result<String> {
         .interact()?)
 }
 
-fn tell(class: &Class, listening: SocketAddr, language: Language) {
+fn tell(class: &Class, listening: SocketAddr, hands_out: bool, language: Language) {
     let address = address_for_others(listening);
     line(strong(&class.title));
     blank();
@@ -173,6 +199,13 @@ fn tell(class: &Class, listening: SocketAddr, language: Language) {
         "  {:<12}{url}/teacher/",
         pick(language, "teachers", "enseignants")
     ));
+    if hands_out {
+        line(format_args!(
+            "  {:<12}{url}/get   {}",
+            pick(language, "to install", "à installer"),
+            faint(&format!("curl -fsSL {url}/get.sh | sh"))
+        ));
+    }
     blank();
     for row in qr::lines(&url).into_iter().flatten() {
         line(format_args!("  {row}"));

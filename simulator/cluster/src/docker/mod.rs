@@ -19,6 +19,7 @@ mod lifecycle;
 mod local_route;
 mod network;
 mod plan;
+mod save;
 mod system_image;
 
 pub use addresses::{ClusterNetwork, MAX_NODES};
@@ -30,6 +31,7 @@ pub use lifecycle::{Removed, kill, remove_all, remove_node, start_existing, stop
 pub use local_route::add_local_route;
 pub use network::{NetworkError, claim_network};
 pub use plan::{DockerPlan, NodePlan, Ports, Role, STATE_DIR};
+pub use save::{SaveError, save};
 pub use system_image::{
     ImageError, RUNTIME_IMAGE, SystemImage, import_images, import_system_image,
 };

@@ -10,6 +10,7 @@ mod node;
 mod pushes;
 mod registry;
 mod registry_faults;
+mod registry_upstream;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{RegistryRole, pushes, registry_faults};
+use super::{RegistryRole, pushes, registry_faults, registry_upstream};
 
 /// Binds and serves until the stop signal.
 pub(super) async fn start(
@@ -29,7 +29,12 @@ pub(super) async fn start(
         .await
         .with_context(|| format!("the registry cannot listen on {listen}"))?;
     let faults = dir.join("faults.json");
-    let router = registry_faults::guard(registry.router(), faults, &token);
+    let port = listener
+        .local_addr()
+        .map_or(listen.port(), |address| address.port());
+    let upstream = dir.join("upstream");
+    let router = registry_upstream::guard(registry.router(), upstream, &token, port);
+    let router = registry_faults::guard(router, faults, &token);
     let stop = stop.clone();
     let news = registry.on_push();
     if let Some(pushes) = pushes {

@@ -37,7 +37,7 @@ impl RegistryImages {
         })?;
         Ok(Self {
             hosts,
-            client: RegistryClient::new(&addr.to_string()),
+            client: RegistryClient::new(&addr.to_string()).pulling_through(),
             store,
         })
     }
