@@ -85,7 +85,7 @@ fn drawn(lab: &Lab, terminal: Terminal, words: &str, last: &str) -> String {
 }
 
 /// Each screen at every width, in colour and without, in every language.
-fn screens(name: &str, kept: fn(String) -> String, shown: impl Fn(Terminal) -> String) {
+fn screens(name: &str, kept: fn(&str) -> String, shown: impl Fn(Terminal) -> String) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
@@ -117,7 +117,7 @@ fn screens(name: &str, kept: fn(String) -> String, shown: impl Fn(Terminal) -> S
                         prose.any(|line| console::measure_text_width(line) > usize::from(columns));
                     assert!(!wide, "wider than {columns}: {screen}");
                     assert_eq!(screen.contains('\u{1b}'), colour, "{screen:?}");
-                    let screen = kept(screen).replace('\u{1b}', "␛");
+                    let screen = kept(&screen).replace('\u{1b}', "␛");
                     format!("=== {columns} columns, {look}\n{screen}")
                 });
             insta::assert_snapshot!(format!("{name}_{language}"), screen.join("\n"));
@@ -131,8 +131,8 @@ fn is_whole(line: &str) -> bool {
 }
 
 /// A screen as it is.
-fn as_it_is(screen: String) -> String {
-    screen
+fn as_it_is(screen: &str) -> String {
+    screen.to_owned()
 }
 
 /// A time, or a bar.
@@ -143,7 +143,7 @@ fn is_figure(text: &str) -> bool {
 
 /// A screen with each paragraph below a check on one line: where it is broken depends on how long
 /// the names of pods are.
-fn with_whole_paragraphs(screen: String) -> String {
+fn with_whole_paragraphs(screen: &str) -> String {
     let mut whole = String::new();
     let mut goes_on = false;
     for line in screen.lines() {
