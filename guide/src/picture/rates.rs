@@ -1,6 +1,6 @@
 //! What was measured: Prometheus' HTTP API is asked, which the cluster has, and every Prometheus.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +19,10 @@ use url::form_urlencoded;
 const LIMIT: Duration = Duration::from_secs(2);
 /// Most bytes of an answer.
 const ANSWER_MAX: usize = 4 << 20;
-/// Points of a chart: five minutes of two seconds.
-const POINTS: usize = 150;
+/// What a chart shows, in seconds; `picture.js` has the same.
+const SPAN: i64 = 300;
+/// Between two points of what was before anybody looked, in seconds.
+const STEP: i64 = 5;
 /// Windows that rates are taken over: the first in which there is something. The load balancer of
 /// this program is scraped every two seconds, others are seldom asked more often than every
 /// fifteen.
@@ -77,7 +79,7 @@ pub(super) struct BackendRate {
 
 impl Series {
     fn push(&mut self, at: i64, rates: &Rates) {
-        if self.at.len() >= POINTS {
+        while self.at.front().is_some_and(|first| at - first > SPAN) {
             self.at.pop_front();
             self.requests.pop_front();
             self.errors.pop_front();
@@ -146,11 +148,52 @@ impl Prometheus {
         Some(Rates::default())
     }
 
+    /// The minutes before `now`; none where nobody answers.
+    pub(super) async fn history(&self, now: Timestamp) -> Option<Series> {
+        let end = now.as_second();
+        // The window that shows more, where it shows anything.
+        for window in WINDOWS {
+            let all = format!("sum(rate(gateway_requests_total[{window}]))");
+            let bad = format!("sum(rate(gateway_requests_total{{code=\"5xx\"}}[{window}]))");
+            let quantile = |q: &str| {
+                format!(
+                    "histogram_quantile({q}, sum by (le) (rate(gateway_request_duration_seconds_bucket[{window}])))"
+                )
+            };
+            let (p50, p95) = (quantile("0.5"), quantile("0.95"));
+            let all = self.range(&all, end).await?;
+            if all.is_empty() {
+                continue;
+            }
+            let (bad, p50, p95) = futures::join!(
+                self.range(&bad, end),
+                self.range(&p50, end),
+                self.range(&p95, end)
+            );
+            return Some(history(&all, &bad?, &p50?, &p95?));
+        }
+        Some(Series::default())
+    }
+
+    async fn range(&self, query: &str, end: i64) -> Option<BTreeMap<i64, f64>> {
+        let pairs = [
+            ("query", query.to_owned()),
+            ("start", (end - SPAN).to_string()),
+            ("end", end.to_string()),
+            ("step", STEP.to_string()),
+        ];
+        points(&self.ask("query_range", &pairs).await?)
+    }
+
     async fn query(&self, query: &str) -> Option<Vec<Sample>> {
+        samples(&self.ask("query", &[("query", query.to_owned())]).await?)
+    }
+
+    async fn ask(&self, what: &str, pairs: &[(&str, String)]) -> Option<Value> {
         let body: String = form_urlencoded::Serializer::new(String::new())
-            .append_pair("query", query)
+            .extend_pairs(pairs)
             .finish();
-        let request = Request::post(format!("{}/api/v1/query", self.url))
+        let request = Request::post(format!("{}/api/v1/{what}", self.url))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::from(body))
             .ok()?;
@@ -159,13 +202,53 @@ impl Prometheus {
             .ok()?
             .ok()?;
         if answer.status() != StatusCode::OK {
-            tracing::debug!(status = %answer.status(), query, "the metrics do not answer");
+            tracing::debug!(status = %answer.status(), ?pairs, "the metrics do not answer");
             return None;
         }
         let body = Limited::new(answer.into_body(), ANSWER_MAX).collect();
         let body = timeout(LIMIT, body).await.ok()?.ok()?.to_bytes();
-        samples(&serde_json::from_slice(&body).ok()?)
+        serde_json::from_slice(&body).ok()
     }
+}
+
+/// The points of a range of one series, by second.
+fn points(answer: &Value) -> Option<BTreeMap<i64, f64>> {
+    let result = answer.pointer("/data/result")?.as_array()?;
+    let values = result.iter().filter_map(|it| it.get("values")?.as_array());
+    let point = |it: &Value| {
+        let at = it.get(0)?.as_f64()?;
+        let value = it.get(1)?.as_str()?.parse().ok()?;
+        // Whole seconds were asked for.
+        Some((at.round() as i64, value))
+    };
+    Some(values.flatten().filter_map(point).collect())
+}
+
+/// The course of the last minutes.
+fn history(
+    all: &BTreeMap<i64, f64>,
+    bad: &BTreeMap<i64, f64>,
+    p50: &BTreeMap<i64, f64>,
+    p95: &BTreeMap<i64, f64>,
+) -> Series {
+    let mut series = Series::default();
+    for (at, requests) in all {
+        let bad = bad.get(at).copied().unwrap_or_default();
+        let quantile = |of: &BTreeMap<i64, f64>| of.get(at).copied().filter(|it| it.is_finite());
+        let rates = Rates {
+            requests: *requests,
+            errors: if *requests > 0.0 {
+                100.0 * bad / requests
+            } else {
+                0.0
+            },
+            p50: quantile(p50),
+            p95: quantile(p95),
+            ..Rates::default()
+        };
+        series.push(*at, &rates);
+    }
+    series
 }
 
 /// A value and its labels.
@@ -288,12 +371,26 @@ mod tests {
     #[test]
     fn the_last_minutes_stay_as_long_as_the_chart_is() {
         let mut rates = Rates::default();
-        for second in 0..POINTS + 10 {
-            let now = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+        for second in 0..SPAN + 10 {
+            let now = Timestamp::from_second(second).unwrap();
             rates = Rates::default().after(&rates, now);
         }
-        assert_eq!(rates.series.at.len(), POINTS);
-        assert_eq!(rates.series.p95.len(), POINTS);
-        assert_eq!(rates.series.at[0], 10);
+        assert_eq!((rates.series.at[0], rates.series.at.len()), (9, 301));
+        assert_eq!(rates.series.p95.len(), 301);
+    }
+
+    #[test]
+    fn what_was_before_anybody_looked_is_there_too() {
+        let of = |values: Value| {
+            points(&json!({"data": {"result": [{"metric": {}, "values": values}]}})).unwrap()
+        };
+        let all = of(json!([[100, "10"], [105, "0"], [110, "4"]]));
+        let bad = of(json!([[110, "1"]]));
+        let p95 = of(json!([[100, "0.25"], [105, "NaN"]]));
+        let series = history(&all, &bad, &BTreeMap::new(), &p95);
+        assert_eq!(series.at, [100, 105, 110]);
+        assert_eq!(series.errors, [0.0, 0.0, 25.0]);
+        assert_eq!(series.p95, [Some(0.25), None, None]);
+        assert_eq!(series.p50, [None, None, None]);
     }
 }

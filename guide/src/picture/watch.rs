@@ -218,10 +218,14 @@ async fn watch_one(reached: &Reached, versions: &mut Versions, show: &watch::Sen
                 }
             }
             _ = measure.tick(), if prometheus.is_some() => {
+                let now = Timestamp::now();
                 if let Some(prometheus) = &prometheus
                     && let Some(rates) = prometheus.rates().await
                 {
-                    seen.rates = rates.after(&seen.rates, Timestamp::now());
+                    if seen.rates.series.at.is_empty() {
+                        seen.rates.series = prometheus.history(now).await.unwrap_or_default();
+                    }
+                    seen.rates = rates.after(&seen.rates, now);
                     if seen.is_complete() {
                         due = Some(Instant::now());
                     }
