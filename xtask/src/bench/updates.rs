@@ -82,6 +82,10 @@ fn rolled_out(lab: &Lab) -> anyhow::Result<()> {
     .map(drop)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "looking without a pause would take processors away from what is measured"
+)]
 fn until(what: &str, holds: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let began = Instant::now();
     while !holds()? {
