@@ -24,6 +24,7 @@
 pub mod agent;
 pub mod board;
 pub mod course;
+pub mod desk;
 pub mod download;
 pub mod outbox;
 pub mod protocol;

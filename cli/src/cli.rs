@@ -6,6 +6,7 @@ pub(crate) mod class;
 mod guide;
 mod lab;
 pub(crate) mod rollout;
+pub(crate) mod slides;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -108,6 +109,9 @@ pub(crate) enum Command {
     /// Pack, hand out and load everything for a class without internet, in one file
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
+    /// Show slides to a class, in step on the speaker's and the projector's windows
+    #[command(subcommand)]
+    Slides(slides::SlidesCommand),
     /// Reveal the next hint for the present step; those that fit what is wrong come first
     #[command(
         after_help = "Examples:\n  devops-lab hint                         the step you are at\n  devops-lab hint deploy-three-replicas/route\n  devops-lab hint --all"

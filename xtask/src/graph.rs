@@ -13,6 +13,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-api", &[]),
     ("lab-apiserver", &["lab-api", "lab-context", "lab-store"]),
     ("lab-bundle", &["lab-image"]),
+    ("lab-browser", &[]),
     (
         "lab-checks",
         &["lab-api", "lab-ci", "lab-image", "lab-traffic"],
@@ -31,6 +32,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lab-guide",
             "lab-image",
             "lab-runtime",
+            "lab-slides",
             "lab-traffic",
         ],
     ),
@@ -70,6 +72,7 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lab-registry", &[]),
     ("lab-runtime", &["lab-context"]),
     ("lab-scheduler", &["lab-api", "lab-context", "lab-events"]),
+    ("lab-slides", &["lab-browser", "lab-checks"]),
     ("lab-store", &[]),
     (
         "lab-testkit",
@@ -113,6 +116,10 @@ pub(crate) const NEVER_SEES: &[(&str, &[&str])] = &[
     ),
     ("lab-classroom", &["bollard", "k8s-openapi"]),
     ("lab-guide", &["bollard", "rusqlite", "clap", "k8s-openapi"]),
+    (
+        "lab-slides",
+        &["kube", "k8s-openapi", "rusqlite", "bollard", "console"],
+    ),
     (
         "lab-ci",
         &["kube", "k8s-openapi", "axum", "rusqlite", "bollard"],

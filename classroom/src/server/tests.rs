@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::agent::{Agent, AgentError};
 use crate::course::{CourseLab, CourseStep};
+use crate::desk::Desk;
 use crate::outbox::{Membership, Outbox};
 use crate::protocol::{Cause, Join, Verdict, What};
 use crate::secrets;
@@ -409,4 +410,24 @@ async fn who_leaves_shares_nothing_more() {
     outbox.push(failed("one"), clock()).unwrap();
     let error = agent.deliver(&outbox).await.unwrap_err();
     assert!(error.to_string().contains("not in the class"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_of_a_teacher_leads_the_class_to_a_lab() {
+    let class = Classroom::open().await;
+    let (agent, outbox, _) = class.join("Ada").await;
+    let wrong = Desk::log_in(&class.url, "hunter2", "").await.unwrap_err();
+    assert!(wrong.to_string().contains("password"), "{wrong}");
+    let desk = Desk::log_in(&class.url, PASSWORD, "Grace").await.unwrap();
+    assert_eq!(desk.lead_to("canary", "one").await.unwrap(), 1);
+    agent.orders(&outbox, false).await.unwrap();
+    assert_eq!(outbox.told().unwrap().point.as_deref(), Some("canary/one"));
+    let nowhere = desk.lead_to("canary", "three").await.unwrap_err();
+    assert!(nowhere.to_string().contains("canary/three"), "{nowhere}");
+    let nobody = Desk::log_in("http://127.0.0.1:1", PASSWORD, "").await;
+    let nobody = nobody.unwrap_err().to_string();
+    assert!(
+        nobody.starts_with("no class server answers at http://127.0.0.1:1"),
+        "{nobody}"
+    );
 }

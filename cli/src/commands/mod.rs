@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod registry;
 mod rollout;
+mod slides;
 mod start;
 mod status;
 mod stop;
@@ -90,6 +91,7 @@ async fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
         Some(Command::Guide(args)) => guide::run(args).await,
         Some(Command::Bundle(command)) => bundle::run(command).await,
         Some(Command::Class(command)) => class::run(command).await,
+        Some(Command::Slides(command)) => slides::run(command).await,
         Some(Command::Check(args)) => check::run(args).await,
         Some(Command::Hint(args)) => hint::run(args).await,
         Some(Command::Answer(args)) => answer::run(args).await,

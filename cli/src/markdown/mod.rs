@@ -2,11 +2,10 @@
 //! readable without colour.
 //!
 //! `blocks` sets what stands on lines of its own, `words` what stands in them, `table` finds the
-//! widths of columns, and `code` with its grammars colours code.
+//! widths of columns, and `code` colours code.
 
 mod blocks;
 mod code;
-mod grammars;
 mod table;
 #[cfg(test)]
 mod tests;

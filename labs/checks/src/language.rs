@@ -69,7 +69,7 @@ impl Text {
     }
 
     /// In one language, to be written.
-    pub(crate) fn get_mut(&mut self, language: Language) -> &mut String {
+    pub fn get_mut(&mut self, language: Language) -> &mut String {
         match language {
             Language::En => &mut self.en,
             Language::Fr => &mut self.fr,

@@ -22,7 +22,8 @@ pub struct Problem {
 
 impl Problem {
     /// A fault of a whole file.
-    pub(crate) fn of_file(file: &str, message: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             line: 0,
@@ -33,13 +34,15 @@ impl Problem {
     }
 
     /// The same, at a place.
-    pub(crate) fn at(mut self, line: u64, column: u64) -> Self {
+    #[must_use]
+    pub fn at(mut self, line: u64, column: u64) -> Self {
         (self.line, self.column) = (line, column);
         self
     }
 
     /// The same, with what to do.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -80,10 +83,8 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 /// The nearest of some names to a misspelt one, if any is near.
-pub(crate) fn nearest<'a>(
-    wrong: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = names.into_iter().map(|name| (distance(wrong, name), name));
     let (distance, name) = near.min()?;
     (distance <= wrong.len().div_ceil(3)).then_some(name)

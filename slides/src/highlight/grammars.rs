@@ -2,40 +2,40 @@
 
 /// Whether words before a colon are keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keys {
+pub(crate) enum Keys {
     No,
     BeforeColon,
 }
 
 /// What a language looks like.
 #[derive(Debug)]
-pub(super) struct Grammar {
+pub(crate) struct Grammar {
     /// What people write behind the fence.
-    pub(super) names: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
     /// What begins a comment to the end of the line.
-    pub(super) comments: &'static [&'static str],
+    pub(crate) comments: &'static [&'static str],
     /// A comment begins only after a space.
-    pub(super) comment_after_space: bool,
-    pub(super) block_comment: Option<(&'static str, &'static str)>,
-    pub(super) quotes: &'static [&'static str],
+    pub(crate) comment_after_space: bool,
+    pub(crate) block_comment: Option<(&'static str, &'static str)>,
+    pub(crate) quotes: &'static [&'static str],
     /// Quotes that may be closed on a later line.
-    pub(super) open_quotes: &'static [&'static str],
+    pub(crate) open_quotes: &'static [&'static str],
     /// A backslash works in single quotes, too.
-    pub(super) escapes: bool,
-    pub(super) keys: Keys,
+    pub(crate) escapes: bool,
+    pub(crate) keys: Keys,
     /// The first word is a command.
-    pub(super) commands: bool,
+    pub(crate) commands: bool,
     /// The first word is a keyword in either case.
-    pub(super) instructions: bool,
+    pub(crate) instructions: bool,
     /// A word before a parenthesis is a function.
-    pub(super) calls: bool,
+    pub(crate) calls: bool,
     /// `$NAME`
-    pub(super) variables: bool,
+    pub(crate) variables: bool,
     /// `--flag`
-    pub(super) flags: bool,
+    pub(crate) flags: bool,
     /// Letters of words beside letters, digits and `_`.
-    pub(super) letters: &'static str,
-    pub(super) keywords: &'static [&'static str],
+    pub(crate) letters: &'static str,
+    pub(crate) keywords: &'static [&'static str],
 }
 
 const NOTHING: Grammar = Grammar {
@@ -57,7 +57,7 @@ const NOTHING: Grammar = Grammar {
 };
 
 /// Every language.
-pub(super) const GRAMMARS: &[Grammar] = &[
+pub(crate) const GRAMMARS: &[Grammar] = &[
     Grammar {
         names: &["sh", "bash", "shell", "console", "zsh"],
         open_quotes: &["\"", "'"],
