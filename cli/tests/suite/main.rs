@@ -34,4 +34,5 @@ mod registry;
 mod rollouts;
 mod screens;
 mod services;
+mod slides;
 mod traffic;
