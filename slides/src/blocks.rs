@@ -21,9 +21,9 @@ const LETTER: f64 = 0.605;
 /// Height of a line of code, in parts of its size.
 const LINE: f64 = 1.45;
 /// What the frame of a block of code takes.
-const FRAME: f64 = 60.0;
-/// What a heading of two lines takes from a diagram.
-const HEADING: f64 = 30.0;
+const FRAME: f64 = 50.0;
+/// What the caption over a lab's commands takes.
+const CAPTION: f64 = 48.0;
 /// Smaller letters are not read from the last row.
 const LEAST_LETTERS: f64 = 16.0;
 /// A lab's commands are cut to about so many lines, between blocks.
@@ -48,7 +48,7 @@ pub(crate) fn block(state: &mut State<'_>, line: usize, info: &str, literal: &st
 fn mermaid(state: &mut State<'_>, line: usize, source: &str) -> String {
     match diagram::draw(source) {
         Ok(drawing) => {
-            let (width, height) = (state.room.0, (state.room.1 - HEADING).max(0.0));
+            let (width, height) = state.room;
             let letters = drawing.letters_in(width, height);
             if letters < LEAST_LETTERS {
                 let message = format!(
@@ -97,7 +97,10 @@ fn commands(state: &mut State<'_>, line: usize, target: &str) -> String {
         lab.title.get(language),
         step.heading.get(language)
     );
+    let room = state.room;
+    state.room.1 -= CAPTION;
     let code = code(state, line, "sh", "", &lines.join("\n"));
+    state.room = room;
     format!(
         "<figure class=\"commands\"><figcaption>{}</figcaption>{code}</figure>",
         escape(&caption)

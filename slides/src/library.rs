@@ -28,8 +28,11 @@ use crate::words::{Around, Renderer, heading};
 struct Content;
 
 /// Width and height of what is under a heading, in pixels of a stage 1280 × 720.
-const ROOM: (f64, f64) = (1104.0, 490.0);
-const COLUMN: (f64, f64) = (528.0, 490.0);
+const ROOM: (f64, f64) = (1104.0, 500.0);
+/// Width of a column; its upper edge takes some of the height.
+const COLUMN: (f64, f64) = (528.0, 470.0);
+/// Letters of a heading in one line, and what a second line takes.
+const HEADING: (usize, f64) = (34, 56.0);
 
 /// Where the files of decks are read from. Paths are relative to the decks' root, parted by `/`.
 #[derive(Clone, Debug)]
@@ -283,7 +286,10 @@ fn render(slide: &mut Slide, part: &Part, around: &Around<'_>, problems: &mut Ve
         }
         let chunks = std::iter::once(&rest).chain(&part.columns[1..]);
         for chunk in chunks {
-            let room = if columns { COLUMN } else { ROOM };
+            let mut room = if columns { COLUMN } else { ROOM };
+            if title.chars().count() > HEADING.0 {
+                room.1 -= HEADING.1;
+            }
             let words = renderer.words(chunk, room, problems);
             html.push_str(&format!("<div class=\"body\">{words}</div>"));
         }

@@ -96,7 +96,7 @@ impl<'a> Renderer<'a> {
             problems,
             steps: self.steps,
             line: chunk.line,
-            room,
+            room: shared(document, room),
             still,
         };
         let mut out = String::new();
@@ -108,6 +108,38 @@ impl<'a> Renderer<'a> {
         }
         out
     }
+}
+
+/// Height of a line of prose, of the gap between blocks, and width of a letter, in pixels of the
+/// stage.
+const LINE: f64 = 43.0;
+const GAP: f64 = 26.0;
+const LETTER: f64 = 17.0;
+
+/// The room that is left for each block of code or diagram beside the prose.
+fn shared<'a>(document: &'a AstNode<'a>, (width, height): (f64, f64)) -> (f64, f64) {
+    let (mut blocks, mut taken) = (0_u32, -GAP);
+    for child in document.children() {
+        taken += GAP;
+        let rows = |node: &'a AstNode<'a>| {
+            let mut text = String::new();
+            plain(node, &mut text);
+            #[expect(clippy::cast_precision_loss)]
+            let letters = text.chars().count() as f64;
+            (letters * LETTER / width).ceil().max(1.0) * LINE
+        };
+        taken += match &child.data.borrow().value {
+            NodeValue::CodeBlock(_) => {
+                blocks += 1;
+                0.0
+            }
+            NodeValue::List(_) => child.children().map(|item| rows(item) + GAP / 2.0).sum(),
+            NodeValue::HtmlBlock(_) => 0.0,
+            _ => rows(child),
+        };
+    }
+    let left = (height - taken.max(0.0)) / f64::from(blocks.max(1));
+    (width, left.max(LINE))
 }
 
 fn options() -> Options<'static> {
