@@ -47,28 +47,29 @@ impl Surroundings for MadeUp {
 }
 
 fn sample() -> Decks {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     let french = EN.replace("# Sample", "# Exemple");
     for (folder, name) in [("01-sample", "sample"), ("02-other", "other")] {
         let folder = directory.path().join(folder);
-        std::fs::create_dir(&folder).unwrap();
+        std::fs::create_dir(&folder).expect("a directory");
         let yaml = YAML.replace("sample\n", &format!("{name}\n"));
         for (name, text) in [
             ("deck.yaml", yaml.as_str()),
             ("en.md", EN),
             ("fr.md", &french),
         ] {
-            std::fs::write(folder.join(name), text).unwrap();
+            std::fs::write(folder.join(name), text).expect("a file");
         }
     }
-    Decks::from_dir(directory.path(), &Labs::embedded().unwrap()).unwrap()
+    let labs = Labs::embedded().expect("labs");
+    Decks::from_dir(directory.path(), &labs).expect("decks")
 }
 
 /// Shows decks until the guard is dropped; answers the address.
 async fn serve(decks: Decks) -> (String, DropGuard) {
     let show = Show::new(decks, None, Languages::One(Language::En), MadeUp);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
     let end = CancellationToken::new();
     let guard = end.clone().drop_guard();
     tokio::spawn(async move { show.serve(listener, end).await });
