@@ -42,7 +42,8 @@ pub(super) const DEF: CheckDef = CheckDef {
     help: "Since the lab began, this happened to Deployment `deployment` or Rollout `rollout` (or to any of them), and \
         the record of `devops-lab traffic` spans all of it: from before its beginning until 2 seconds after its end, \
         with at least `minRequests` (100 by default) requests to the production listener and at most `maxFailed` (0 \
-        by default) failures in that time and the 5 seconds after. With `minAvailability`, a percentage of requests \
+        by default) failures in that time and the 5 seconds after (where a node was lost, from the beginning of that \
+        record: nobody knows afterwards when it fell silent). With `minAvailability`, a percentage of requests \
         must have succeeded instead. `during` is `rollout` (an update of pods, to image `to` where it is named), \
         `node-loss`, `pod-loss`, or `any`: whichever of these was last.",
     schema: schema::<With>,
@@ -210,9 +211,11 @@ fn judge(
         return Outcome::of(evidence, window.map(drop));
     };
     let spanning = spanning(record, window);
+    let run = spanning.as_ref().ok().copied();
+    let window = run.map_or(window, |run| counted(with, run, window));
     let evidence = Evidence {
         expected,
-        observed: met(spanning.as_ref().ok().copied(), Some(window)),
+        observed: met(run, Some(window)),
         since: Some(window.to),
     };
     Outcome::of(evidence, spanning.and_then(|run| held(with, run, window)))
@@ -257,6 +260,18 @@ fn latest(
         (_, Ok(_)) | (Err(Diagnosis::NoSuchEvent { .. }), Err(_)) => other,
         (Err(_), Err(_)) => one,
     })
+}
+
+/// The time in which failures count. A node falls silent up to a minute before it is found missing,
+/// and once it is back nobody knows when that was: all that users met since they came counts.
+fn counted(with: &With, run: &TrafficRun, window: Window) -> Window {
+    match with.during {
+        During::NodeLoss => Window {
+            from: window.from.min(run.started),
+            ..window
+        },
+        During::Rollout | During::PodLoss | During::Any => window,
+    }
 }
 
 /// The seconds that count.

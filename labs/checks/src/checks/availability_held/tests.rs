@@ -282,6 +282,13 @@ fn a_lost_node_counts_from_its_last_sign_of_life() {
         case(&lost, run(98, 140), None),
         Some("traffic-does-not-cover")
     );
+    // Back again, nobody knows when it fell silent: all since the users came counts.
+    let back = lost.clone().node_is_back();
+    assert_eq!(case(&back, run(50, 140), Some(40)), None);
+    assert_eq!(
+        case(&back, run(50, 140).failing([56]), Some(40)),
+        Some("requests-failed")
+    );
     assert_eq!(
         case(&lost, run(50, 120), None),
         Some("traffic-does-not-cover")
