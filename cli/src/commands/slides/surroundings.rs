@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    fn made(name: &str, node: Option<&str>, status: serde_json::Value) -> Pod {
+    fn made(name: &str, node: Option<&str>, status: &serde_json::Value) -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": name, "namespace": "default", "labels": {"app": "hello"}},
             "spec": {"nodeName": node, "containers": [{"name": "app", "image": "localhost:5001/hello:2.0.0"}]},
@@ -252,13 +252,13 @@ mod tests {
             }))
             .unwrap(),
         ];
-        let mut system = made("dns", Some("node-1"), ready.clone());
+        let mut system = made("dns", Some("node-1"), &ready);
         system.metadata.namespace = Some(SYSTEM.to_owned());
         let pods = [
-            made("a", Some("node-1"), ready),
-            made("b", Some("node-2"), failing),
-            made("c", None, json!({"phase": "Pending"})),
-            made("d", Some("node-1"), starting),
+            made("a", Some("node-1"), &ready),
+            made("b", Some("node-2"), &failing),
+            made("c", None, &json!({"phase": "Pending"})),
+            made("d", Some("node-1"), &starting),
             system,
         ];
         let drawn = cluster(&nodes, &pods);
