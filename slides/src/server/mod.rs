@@ -2,7 +2,7 @@
 //!
 //! There is one position, which any window may change and every window follows by server-sent
 //! events; one that lost the connection is told where the talk is as soon as it is back. Nothing
-//! but this machine can reach it, and of this machine's pages only its own ([`guard`]).
+//! but this machine can reach it, and of this machine's pages only its own (see `guard`).
 
 pub(crate) mod assets;
 mod guard;
