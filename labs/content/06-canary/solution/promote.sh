@@ -27,6 +27,8 @@ if devops-lab traffic status | grep -q '^Traffic running'; then
 else
     # Users were away when it came: once more, with them.
     devops-lab traffic start --rate 50
+    # An update is counted from the whole second in which it began: users must be there before.
+    sleep 2
     devops-lab rollout set image hello "hello=$registry/hello:1.0.0"
     to_the_end
     devops-lab rollout set image hello "hello=$registry/hello:2.0.1"
