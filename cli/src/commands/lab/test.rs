@@ -69,8 +69,9 @@ pub(super) async fn run(args: LabTestArgs) -> anyhow::Result<ExitCode> {
             "Kept: export DEVOPS_LAB_HOME={} (devops-lab status --all; devops-lab delete --all)",
             place.display()
         ));
-    } else {
-        clear(&home).await?;
+    } else if let Err(error) = clear(&home).await {
+        // What was found about the labs is told all the same.
+        report(&error);
     }
     match output {
         Format::Json => json(&serde_json::json!({"passed": passed, "labs": outcome}))?,
